@@ -1,0 +1,34 @@
+"""``min(max(alpha z + beta, 0), 1)``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nneq.activations.rule import Piece, Rule, register
+
+__all__ = ["RULE"]
+
+
+def _pieces(p):
+    """Return the three pieces (``alpha > 0``)."""
+    alpha, beta = float(p["alpha"]), float(p["beta"])
+    return (
+        Piece(-beta / alpha, 0.0, 0.0),
+        Piece((1 - beta) / alpha, alpha, beta),
+        Piece(np.inf, 0.0, 1.0),
+    )
+
+
+RULE = register(
+    Rule(
+        name="hard_sigmoid",
+        kind="piecewise-linear",
+        formula=lambda z, fn, p: fn.split(p["alpha"] * z + p["beta"], 0, 0 * z, fn.split(p["alpha"] * z + p["beta"], 1, p["alpha"] * z + p["beta"], 1 + 0 * z)),
+        numeric=lambda z, p: np.clip(p["alpha"] * z + p["beta"], 0.0, 1.0),
+        defaults={"alpha": 0.2, "beta": 0.5},
+        pieces=lambda p: _pieces(p),
+        monotone=lambda _p: "weak",
+        image=lambda _p: (0.0, 1.0),
+        spellings={"onnx": ("HardSigmoid",), "torch": ("hardsigmoid",), "keras": ("hard_sigmoid",)},
+    )
+)

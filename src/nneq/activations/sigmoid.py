@@ -1,0 +1,32 @@
+"""Logistic sigmoid ``1/(1 + exp(-z))``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nneq.activations.rule import Rule, register
+
+__all__ = ["RULE"]
+
+
+def _stable(z):
+    """Return the sigmoid without overflow, from ``exp(-|z|)``."""
+    small = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0, small) / (1.0 + small)
+
+
+RULE = register(
+    Rule(
+        name="sigmoid",
+        kind="smooth",
+        formula=lambda z, fn, _p: 1 / (1 + fn.exp(-z)),
+        numeric=lambda z, _p: _stable(z),
+        derivative=lambda z, fn, _p: fn.sigmoid(z) * fn.sigmoid(-z),
+        second=lambda z, fn, _p: fn.sigmoid(z) * fn.sigmoid(-z) * (1 - 2 * fn.sigmoid(z)),
+        monotone=lambda _p: "strict",
+        image=lambda _p: (0.0, 1.0),
+        turning=((), ("0",), ("-1.3169578969248167086", "1.3169578969248167086")),
+        inverse=lambda z, fn, _p: fn.log(z / (1 - z)),
+        spellings={"onnx": ("Sigmoid",), "torch": ("sigmoid",), "keras": ("sigmoid",)},
+    )
+)

@@ -1,0 +1,1 @@
+"""One adapter per framework; each is imported only when a model of that framework arrives."""

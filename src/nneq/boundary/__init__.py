@@ -1,0 +1,1 @@
+"""Where two outputs are equal: the problem, the engines, the solutions."""

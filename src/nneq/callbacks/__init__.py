@@ -1,0 +1,1 @@
+"""Watching the boundary while a network learns."""

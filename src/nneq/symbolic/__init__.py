@@ -1,0 +1,1 @@
+"""Equation systems, substitution, matrix form, exponential sums, derivations."""
