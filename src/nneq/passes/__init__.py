@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from nneq.passes.difference import Reduced, difference, level, stripped
+from nneq.passes.restrict import restrict
 from nneq.passes.simplify import drop_dead, fuse_affine, tidy
 
-__all__ = ["drop_dead", "fuse_affine", "tidy"]
+__all__ = [
+    "Reduced",
+    "difference",
+    "drop_dead",
+    "fuse_affine",
+    "level",
+    "restrict",
+    "stripped",
+    "tidy",
+]
