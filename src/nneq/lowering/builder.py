@@ -256,7 +256,7 @@ class Builder:
         letters = string.ascii_lowercase[: len(lead)]
         left, names_a = self._drop_ones(a, lead, letters)
         right, names_b = self._drop_ones(b, lead, letters)
-        return self.einsum(f"{names_a}XY,{names_b}YZ->{letters}XZ", left, right)
+        return self.einsum(f"{names_a}xy,{names_b}yz->{letters}xz", left, right)
 
     def _drop_ones(self, x: Value, lead: Shape, letters: str) -> tuple[Value, str]:
         """Drop the leading axes of extent 1 that broadcasting would repeat."""
