@@ -48,7 +48,7 @@ def _filled(
     pads: Pads | None,
     dilations: Sequence[int] | None,
 ) -> tuple[Sequence[int], Pads, Sequence[int]]:
-    """Return strides, pads and dilations with PyTorch-free defaults: 1, none, 1."""
+    """Return strides, pads and dilations with their defaults: 1, none, 1."""
     rank = len(x.shape) - 2
     if rank < 1 or len(kernel) != rank:
         msg = f"a window of {len(kernel)} axes does not fit a tensor of shape {x.shape}"
@@ -176,18 +176,145 @@ def max_pool_indices(
     hit = b.compare(windows, ">=", highest)
     spatial = x.shape[2:]
     points = math.prod(spatial)
+    # Among the slots that hold the maximum the earliest place wins: earlier place, larger score.
+    # A slot of the padding repeats an earlier or later slot; only the first of equals may win.
+    score = points - place.astype(np.float64) + _first_of_equals(place) * 0.5
+    scored = b.where(hit, b.constant(score), b.constant(np.float64(0.0)))
+    best = b.max(scored, (-1,), keepdims=True)
     number = place
     if column_major:
         number = np.ravel_multi_index(np.unravel_index(place, spatial), spatial, order="F")
-    # Among the slots that hold the maximum the earliest place wins: larger score, earlier place.
-    score = b.where(hit, b.constant((points - place).astype(np.float64)), b.constant(0.0))
-    best = b.subtract(b.constant(np.float64(points)), b.max(score, (-1,)))
-    if column_major:
-        table = b.constant(np.arange(points).reshape(spatial).ravel())
-        del number, table
-        rows = b.elementwise("floor", b.scale(best, np.array(1.0 / spatial[-1])))
-        best = _to_column_major(b, best, rows, spatial)
+    won = b.where(
+        b.compare(scored, ">=", best),
+        b.constant(number.astype(np.float64)),
+        b.constant(np.float64(0.0)),
+    )
+    index = b.sum(won, (-1,))
     if not per_plane:
         lead = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], *(1,) * len(spatial))
-        best = b.add(best, b.constant(lead.astype(np.float64) * points))
-    return Value(best.shape, np.dtype(np.int64), node=best.node, array=best.array)
+        index = b.add(index, b.constant(lead.astype(np.float64) * points))
+    return Value(index.shape, np.dtype(np.int64), node=index.node, array=index.array)
+
+
+def _first_of_equals(place: Array) -> Array:
+    """Return 1 at the first slot of every window that shows a place, 0 at its repetitions."""
+    earlier = np.tril(np.ones((place.shape[-1],) * 2, dtype=bool), -1)
+    return ~((place[..., :, None] == place[..., None, :]) & earlier).any(axis=-1)
+
+
+def _window_sum(
+    b: Builder,
+    x: Value,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Pads,
+    dilations: Sequence[int],
+    ceil_mode: bool,
+) -> tuple[Value, Pads]:
+    """Return the sum over every window and the pads grown so that the last window is whole."""
+    channels = x.shape[1]
+    grown = []
+    for axis, size in enumerate(x.shape[2:]):
+        k, stride, dilation, (before, after) = (
+            kernel[axis],
+            strides[axis],
+            dilations[axis],
+            pads[axis],
+        )
+        count = pooled_extent(size, k, stride, dilation, (before, after), ceil_mode)
+        reach = (count - 1) * stride + dilation * (k - 1) + 1
+        grown.append((before, max(after, reach - size - before)))
+    weight = np.broadcast_to(np.float32(1.0), (channels, 1, *kernel))
+    out = b.conv(
+        x, weight, strides=strides, dilations=dilations, pads=grown, groups=channels
+    )
+    return out, tuple(grown)
+
+
+def average_pool(
+    b: Builder,
+    x: Value,
+    kernel: Sequence[int],
+    strides: Sequence[int] | None = None,
+    pads: Pads | None = None,
+    dilations: Sequence[int] | None = None,
+    *,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+    divisor: float | None = None,
+) -> Value:
+    """Return the mean over windows of ``x`` ``(N, C, *spatial)``.
+
+    Args:
+        b: the builder.
+        x: the tensor.
+        kernel: window extents, one per spatial axis.
+        strides: steps between windows; 1 when None.
+        pads: ``(before, after)`` zeros per spatial axis.
+        dilations: steps between the entries of a window; 1 when None.
+        ceil_mode: keep a last window that reaches over the end.
+        count_include_pad: count the declared padding (never what ``ceil_mode`` adds behind it).
+        divisor: divide by this instead of by the count.
+
+    Returns:
+        ``(N, C, *windows)``.
+
+    Raises:
+        UnsupportedError: when a window holds no entry of ``x``, or shapes do not fit.
+    """
+    steps, margins, gaps = _filled(x, kernel, strides, pads, dilations)
+    total, _ = _window_sum(b, x, kernel, steps, margins, gaps, ceil_mode)
+    if divisor is not None:
+        return b.divide(total, b.constant(np.float64(divisor)))
+    counts = np.ones((1,) * len(kernel))
+    for axis, size in enumerate(x.shape[2:]):
+        before, after = margins[axis]
+        low, high = (-before, size + after) if count_include_pad else (0, size)
+        at = (
+            np.arange(total.shape[2 + axis])[:, None] * steps[axis]
+            - before
+            + np.arange(kernel[axis])[None, :] * gaps[axis]
+        )
+        along = ((at >= low) & (at < high)).sum(axis=1).astype(np.float64)
+        counts = counts * along.reshape(-1, *(1,) * (len(kernel) - 1 - axis))
+    if not counts.all():
+        msg = "an average pooling window lies entirely in the padding (0 / 0)"
+        raise UnsupportedError(msg)
+    if (counts == counts.flat[0]).all():
+        counts = counts.reshape(-1)[:1].reshape((1,) * len(kernel))
+    return b.divide(total, b.constant(counts))
+
+
+def lp_pool(
+    b: Builder,
+    x: Value,
+    kernel: Sequence[int],
+    strides: Sequence[int] | None = None,
+    pads: Pads | None = None,
+    dilations: Sequence[int] | None = None,
+    *,
+    p: float = 2.0,
+    ceil_mode: bool = False,
+    signed: bool = False,
+) -> Value:
+    """Return the p-norm of every window of ``x`` ``(N, C, *spatial)``.
+
+    Args:
+        b: the builder.
+        x: the tensor.
+        kernel: window extents, one per spatial axis.
+        strides: steps between windows; 1 when None.
+        pads: ``(before, after)`` zeros per spatial axis.
+        dilations: steps between the entries of a window; 1 when None.
+        p: the exponent, positive.
+        ceil_mode: keep a last window that reaches over the end.
+        signed: sum ``x**p`` instead of ``|x|**p`` (PyTorch's form).
+
+    Returns:
+        ``(N, C, *windows)``.
+    """
+    steps, margins, gaps = _filled(x, kernel, strides, pads, dilations)
+    source = x if signed or p == 2 else b.elementwise("abs", x)  # noqa: PLR2004  # square
+    powers = b.power(source, b.constant(np.float64(p)))
+    total, _ = _window_sum(b, powers, kernel, steps, margins, gaps, ceil_mode)
+    return b.power(total, b.constant(np.float64(1.0 / p)))
