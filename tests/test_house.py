@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def run_pytest(frameworks: str, *args: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(frameworks: str, *args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Collect the tests in a fresh process with ``NNEQ_TEST_FRAMEWORKS`` set."""
-    import os
-
     return subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", *args],
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, "NNEQ_TEST_FRAMEWORKS": frameworks},
         capture_output=True,
         text=True,
@@ -43,13 +42,26 @@ def test_a_named_framework_that_does_not_import_is_an_error(tmp_path, monkeypatc
     assert "framework 'lightning' is asked for, but lightning does not import" in found.stderr
 
 
-def test_frameworks_that_are_not_named_are_not_collected():
-    """With nothing named, no file of a framework's folder is collected."""
-    found = run_pytest("")
+def test_only_the_named_frameworks_are_collected(tmp_path):
+    """A framework's folder is collected when it is named; --only-frameworks drops the rest."""
+    (tmp_path / "conftest.py").write_text(
+        (ROOT / "tests" / "conftest.py")
+        .read_text(encoding="utf-8")
+        .replace('("torch",)', '("json",)'),
+        encoding="utf-8",
+    )
+    for name in ("adapters/torch/test_a.py", "adapters/keras/test_b.py", "test_c.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("def test_it():\n    pass\n", encoding="utf-8")
 
-    assert "test_house" in found.stdout
-    assert "adapters/torch" not in found.stdout
-    assert "adapters/keras" not in found.stdout
+    def collected(frameworks: str, *args: str) -> set[str]:
+        lines = run_pytest(frameworks, "-p", "no:cacheprovider", *args, cwd=tmp_path).stdout
+        return {Path(line.split("::")[0]).name for line in lines.splitlines() if "::" in line}
+
+    assert {"test_c.py"} == collected("")
+    assert {"test_a.py", "test_c.py"} == collected("torch")
+    assert {"test_a.py"} == collected("torch", "--only-frameworks")
+    assert {"test_a.py"} == collected("", "adapters/torch")
 
 
 @pytest.mark.parametrize(
