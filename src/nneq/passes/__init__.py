@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nneq.passes.difference import Reduced, difference, level, stripped
+from nneq.passes.difference import Reduced, difference, level, margins, stripped
 from nneq.passes.restrict import restrict
 from nneq.passes.simplify import drop_dead, fuse_affine, tidy
 
@@ -12,6 +12,7 @@ __all__ = [
     "drop_dead",
     "fuse_affine",
     "level",
+    "margins",
     "restrict",
     "stripped",
     "tidy",

@@ -10,6 +10,7 @@ is stored as ``s + e`` with both parts float64 (Knuth's two-sum), so no weight i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from nneq.ir import linear_map as lm
 from nneq.ir import network as ir
 from nneq.passes.simplify import drop_dead
 
-__all__ = ["Reduced", "difference", "level", "stripped"]
+__all__ = ["Reduced", "difference", "level", "margins", "stripped"]
 
 Array = np.ndarray[Any, Any]
 
@@ -148,7 +149,8 @@ def _parts(network: ir.Network, entry: _Entry, sign: float) -> tuple[list[Any], 
     return parts, bias
 
 
-def _combined(network: ir.Network, parts: list[Any], biases: list[float]) -> ir.Network:
+def _append(nodes: list[ir.Node], parts: list[Any], biases: list[float]) -> int:
+    """Write the sum of the parts and biases as one affine node; return its place."""
     terms: list[ir.Term] = []
     rows: dict[int, list[Array]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
@@ -167,7 +169,6 @@ def _combined(network: ir.Network, parts: list[Any], biases: list[float]) -> ir.
         terms.append(ir.Term(arg, _row_map(shapes[arg], total)))
         if error is not None and error.any():
             terms.append(ir.Term(arg, _row_map(shapes[arg], error)))
-    nodes = list(network.nodes)
     bias: Array | None = None
     if biases:
         total_bias, error_bias = np.array([biases[0]]), np.zeros(1)
@@ -178,8 +179,20 @@ def _combined(network: ir.Network, parts: list[Any], biases: list[float]) -> ir.
             nodes.append(ir.Constant(error_bias, "bias difference"))
             terms.append(ir.Term(len(nodes) - 1, lm.Identity((1,))))
     nodes.append(ir.Affine((1,), tuple(terms), bias, "difference"))
-    port = ir.Port("g", len(nodes) - 1, (1,), batched=False, dtype="float64")
+    return len(nodes) - 1
+
+
+def _with_output(network: ir.Network, nodes: list[ir.Node], place: int) -> ir.Network:
+    port = ir.Port("g", place, nodes[place].shape, batched=False, dtype="float64")
     return drop_dead(dataclasses.replace(network, nodes=tuple(nodes), outputs=(port,)))
+
+
+def _subtracted(network: ir.Network, nodes: list[ir.Node], i: int, j: int) -> tuple[int, Any]:
+    """Write ``z_i - z_j``, reduced; return its place and the notes."""
+    first, second, notes = stripped(network, i, j)
+    left, bias_left = _parts(network, first, 1.0)
+    right, bias_right = _parts(network, second, -1.0)
+    return _append(nodes, left + right, bias_left + bias_right), notes
 
 
 def difference(network: ir.Network, i: int, j: int) -> Reduced:
@@ -187,10 +200,27 @@ def difference(network: ir.Network, i: int, j: int) -> Reduced:
 
     Guarantee: exact; the sign of ``g`` is the sign of ``z_i - z_j``.
     """
-    first, second, notes = stripped(network, i, j)
-    left, bias_left = _parts(network, first, 1.0)
-    right, bias_right = _parts(network, second, -1.0)
-    return Reduced(_combined(network, left + right, bias_left + bias_right), notes)
+    nodes = list(network.nodes)
+    place, notes = _subtracted(network, nodes, i, j)
+    return Reduced(_with_output(network, nodes, place), notes)
+
+
+def margins(network: ir.Network, i: int, others: Sequence[int]) -> ir.Network:
+    """Return the network of ``z_i - z_k`` for every ``k`` in ``others``: one output, ``(k,)``.
+
+    Each entry is reduced as in :func:`difference`, so that its sign is the sign of ``z_i - z_k``.
+
+    Guarantee: exact.
+    """
+    nodes = list(network.nodes)
+    places = [_subtracted(network, nodes, i, k)[0] for k in others]
+    shape = (len(places),)
+    terms = tuple(
+        ir.Term(place, lm.Place(lm.Slice(shape, (k,), (1,), (1,))))
+        for k, place in enumerate(places)
+    )
+    nodes.append(ir.Affine(shape, terms, None, "margins"))
+    return _with_output(network, nodes, len(nodes) - 1)
 
 
 _EXACT_LEVELS = {("sigmoid", 0.5): 0.0, ("tanh", 0.0): 0.0, ("softsign", 0.0): 0.0}
@@ -215,4 +245,7 @@ def level(network: ir.Network, i: int, value: float) -> Reduced:
     elif isinstance(node, ir.Elementwise):
         notes.append(f"{node.rule} kept: the level's pre-image is not an exact number")
     parts, bias = _parts(network, entry, 1.0)
-    return Reduced(_combined(network, parts, [*bias, -value] if value else bias), tuple(notes))
+    nodes = list(network.nodes)
+    place = _append(nodes, parts, [*bias, -value] if value else bias)
+    return Reduced(_with_output(network, nodes, place), tuple(notes))
+
