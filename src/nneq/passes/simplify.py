@@ -9,7 +9,7 @@ import numpy as np
 from nneq.ir import network as ir
 from nneq.ir.linear_map import Identity, chain
 
-__all__ = ["drop_dead", "fuse_affine", "tidy"]
+__all__ = ["drop_dead", "fuse_affine", "renumbered", "tidy"]
 
 
 def tidy(network: ir.Network) -> ir.Network:
@@ -29,7 +29,7 @@ def drop_dead(network: ir.Network) -> ir.Network:
 
 def _keep(network: ir.Network, places: list[int]) -> ir.Network:
     new = {old: k for k, old in enumerate(places)}
-    nodes = tuple(_moved(network.nodes[old], new) for old in places)
+    nodes = tuple(renumbered(network.nodes[old], new) for old in places)
     return dataclasses.replace(
         network,
         nodes=nodes,
@@ -38,7 +38,7 @@ def _keep(network: ir.Network, places: list[int]) -> ir.Network:
     )
 
 
-def _moved(node: ir.Node, new: dict[int, int]) -> ir.Node:
+def renumbered(node: ir.Node, new: dict[int, int]) -> ir.Node:
     """Return the node with its arguments renumbered."""
     match node:
         case ir.Input() | ir.Constant():

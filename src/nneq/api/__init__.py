@@ -1,0 +1,1 @@
+"""What a user calls: models to networks and equations, equations to answers."""
