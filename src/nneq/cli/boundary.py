@@ -1,0 +1,236 @@
+"""``nneq boundary``: where two outputs are equal, solved with proof."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nneq.cli.model import model_path
+from nneq.cli.show import (
+    debug_option,
+    json_option,
+    model_argument,
+    plot_target,
+    print_json,
+    print_table,
+)
+from nneq.cli.words import output_or_level, read_at, read_box, read_interval
+
+if TYPE_CHECKING:
+    from nneq.api.boundary import Boundary
+    from nneq.boundary.results import Curve, Solutions, Surface
+
+__all__ = ["command"]
+
+_MOST_ROWS = 100
+_NOT_DECIDED = 3
+
+
+@click.command("boundary")
+@model_argument
+@click.argument("first", metavar="OUTPUT")
+@click.argument("second", metavar="OUTPUT_OR_LEVEL")
+@click.option("--solve", "variable", metavar="INPUT", help="Solve for this input, as in x_1.")
+@click.option("--at", callback=read_at, metavar="x_2=0.3,...", help="The other inputs.")
+@click.option(
+    "--domain",
+    callback=read_interval,
+    metavar="LOW:HIGH",
+    help="Where to solve; the whole real line when omitted.",
+)
+@click.option(
+    "--box",
+    callback=read_box,
+    metavar="x_1=-3:3,...",
+    help="Trace the boundary in this box of two or three inputs.",
+)
+@click.option("--exact", is_flag=True, help="Rational arithmetic (piecewise-linear networks).")
+@click.option(
+    "--precision",
+    type=click.Choice(["real", "float32"]),
+    default="real",
+    show_default=True,
+    help="float32: also true for the network as executed.",
+)
+@click.option("--decision", is_flag=True, help="Only where no third output is larger.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Time limit.")
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Draw to FILE (.png, .svg, .pdf).",
+)
+@json_option
+@debug_option
+def command(
+    model: str,
+    first: str,
+    second: str,
+    variable: str | None,
+    at: dict[str, float] | None,
+    domain: tuple[float, float] | None,
+    box: dict[str, tuple[float, float]] | None,
+    exact: bool,
+    precision: str,
+    decision: bool,
+    seconds: float | None,
+    picture: str | None,
+    as_json: bool,
+) -> int:
+    """Solve OUTPUT = OUTPUT_OR_LEVEL: for one input on a line, or in a box.
+
+    A level is a number: `nneq boundary MODEL z_1 0.5`. Write -- before a negative one. Exit status
+    3 when something could not be decided.
+    """
+    from nneq.api.importing import to_equations
+    from nneq.boundary.results import Budget
+
+    if domain is not None and variable is None:
+        msg = "--domain says where --solve looks; name the input with --solve x_1"
+        raise click.UsageError(msg)
+    if picture is not None:
+        if variable is None and box is None:
+            msg = "--plot needs something to draw: --box, or --solve"
+            raise click.UsageError(msg)
+        plot_target(picture, model)
+    limits: dict[str, Any] = {
+        "precision": precision,
+        "budget": Budget(seconds=math.inf if seconds is None else seconds),
+    }
+    with model_path(model) as path:
+        equations = to_equations(path)
+        boundary = equations.boundary(first, output_or_level(second), decision=decision)
+        line = area = None
+        if variable is not None:
+            line = boundary.solve(variable, at, domain, exact=exact, **limits)
+        if box is not None:
+            area = _area(boundary, box, at, exact, limits)
+        if picture is not None:
+            _draw(boundary, line, area, picture)
+    if as_json:
+        print_json("boundary", _record(boundary, line, area))
+    else:
+        _show(boundary, line, area)
+    found = [one for one in (line, area) if one is not None]
+    return 0 if all(one.complete and not one.undecided for one in found) else _NOT_DECIDED
+
+
+def _area(
+    boundary: Boundary,
+    box: dict[str, tuple[float, float]],
+    at: dict[str, float] | None,
+    exact: bool,
+    limits: dict[str, Any],
+) -> Curve | Surface:
+    """Trace a curve, or a surface when the box has three free inputs.
+
+    Inputs that ``--at`` names and the box leaves free are free: ``--solve`` needed their value.
+    """
+    rest = {name: value for name, value in (at or {}).items() if name not in box}
+    if sum(low != high for low, high in box.values()) == 3:
+        return boundary.surface(box, rest, **limits)
+    return boundary.trace(box, rest, exact=exact, **limits)
+
+
+def _draw(
+    boundary: Boundary, line: Solutions | None, area: Curve | Surface | None, picture: str
+) -> None:
+    from nneq import plotting
+    from nneq.boundary.results import Surface
+
+    title = boundary.problem.title
+    if isinstance(area, Surface):
+        display = plotting.plot_surface(area, title=title)
+    elif area is not None:
+        display = plotting.plot_curve(area, title=title)
+    elif line is not None:
+        display = plotting.plot_line(line, plotting.along_line(boundary, line), title=title)
+    else:
+        return
+    display.save(picture)
+
+
+def _record(
+    boundary: Boundary, line: Solutions | None, area: Curve | Surface | None
+) -> dict[str, Any]:
+    from nneq.boundary.results import Curve, Surface
+    from nneq.cli.records import curve_record, solutions_record, surface_record
+
+    return {
+        "question": boundary.problem.title,
+        "engine": boundary.engine,
+        "notes": list(boundary.notes),
+        "solutions": None if line is None else solutions_record(line),
+        "curve": curve_record(area) if isinstance(area, Curve) else None,
+        "surface": surface_record(area) if isinstance(area, Surface) else None,
+    }
+
+
+def _show(boundary: Boundary, line: Solutions | None, area: Curve | Surface | None) -> None:
+    rows = [["engine", boundary.engine], *(["reduction", note] for note in boundary.notes)]
+    print_table(boundary.problem.title, ["", ""], rows)
+    if line is not None:
+        show_solutions(line)
+    if area is not None:
+        _show_area(area)
+
+
+def show_solutions(line: Solutions) -> None:
+    """Print the solutions on a line as a table, and what is proven about the rest."""
+    low, high = line.domain
+    where = (
+        "on the whole real line"
+        if math.isinf(low) and math.isinf(high)
+        else f"on [{low:g}, {high:g}]"
+    )
+    fixed = ", ".join(f"{name} = {value!r}" for name, value in line.at.items())
+    title = f"{line.variable} {where}" + (f" at {fixed}" if fixed and len(line.at) <= 8 else "")
+    rows = [
+        [
+            k,
+            repr(root.value) if root.exact is None else f"{root.exact} = {root.value!r}",
+            f"{(root.upper - root.lower) / 2:.1e}",
+            root.crossing,
+            type(root.certificate).__name__.lower(),
+        ]
+        for k, root in enumerate(line[:_MOST_ROWS], start=1)
+    ]
+    heads = ["", f"{line.variable} =", "within", "crossing", "certificate"]
+    print_table(title, heads, rows, right=(0, 2))
+    if len(line) > _MOST_ROWS:
+        print(f"... and {len(line) - _MOST_ROWS:,} more (--json lists all)\n")
+    for start, end in line.identical:
+        print(f"equal everywhere on [{start!r}, {end!r}]")
+    for start, end in line.undecided:
+        print(f"not decided on [{start!r}, {end!r}]")
+    print(_claim(line.complete, line.status.value, "solutions"))
+
+
+def _claim(complete: bool, message: str, what: str) -> str:
+    if complete and not message:
+        return f"complete: there are no other {what} (proven)"
+    return f"not complete: {message}" if message else f"not complete: other {what} may exist"
+
+
+def _show_area(area: Curve | Surface) -> None:
+    from nneq.boundary.results import Curve
+
+    names = ", ".join(area.names)
+    if isinstance(area, Curve):
+        rows = [
+            [k, "closed" if part.closed else "open", f"{part.length:.6g}", len(part.points)]
+            for k, part in enumerate(area.components[:_MOST_ROWS], start=1)
+        ]
+        heads = ["", "component", "length", "points"]
+        print_table(f"the curve in ({names})", heads, rows, right=(0, 2, 3))
+        if area.ties:
+            print(f"{len(area.ties)} areas in which both are equal everywhere")
+    else:
+        rows = [["vertices", len(area.vertices)], ["triangles", len(area.faces)]]
+        print_table(f"the surface in ({names})", ["", ""], rows, right=(1,))
+    if area.undecided:
+        print(f"{len(area.undecided)} boxes are not decided (--json lists them)")
+    print(area.words or _claim(area.complete, area.status.value, "parts"))
