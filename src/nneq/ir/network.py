@@ -348,12 +348,12 @@ class Network:
     def parameter_count(self) -> int:
         """The number of stored weights (biases and activation parameters included).
 
-        An array that stands in several nodes (shared weights) counts once.
+        An array that stands in several nodes (shared weights), transposed or not, counts once.
         """
-        seen: dict[int, int] = {}
+        seen: dict[tuple[int, int], int] = {}
         for node in self.nodes:
             for array in _arrays(node):
-                seen[id(array)] = array.size
+                seen[array.__array_interface__["data"][0], array.size] = array.size
         return sum(seen.values())
 
     @cached_property

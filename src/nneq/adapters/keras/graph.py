@@ -1,0 +1,83 @@
+"""The few places where a Keras graph is read through attributes that Keras keeps to itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+from keras.src.models.sequential import Sequential
+
+__all__ = [
+    "attach_mask",
+    "find_node",
+    "input_structure",
+    "is_functional",
+    "is_sequential",
+    "known_shapes",
+    "preserved_nodes",
+]
+
+
+def find_node(tensor: Any) -> Any | None:
+    """Return the call that made a symbolic tensor, or None for a tensor nothing made."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or history.operation is None:
+        return None
+    return history.operation._inbound_nodes[history.node_index]  # noqa: SLF001  # no public way
+
+
+def is_functional(model: Any) -> bool:
+    """Return whether calling the model means running its graph of operations."""
+    return isinstance(model, Functional) and type(model).call is Functional.call
+
+
+def is_sequential(model: Any) -> bool:
+    """Return whether calling the model means running its layers one after the other."""
+    return isinstance(model, Sequential) and type(model).call is Sequential.call
+
+
+def input_structure(model: Any) -> Any:
+    """Return the structure of symbolic inputs of a graph model, or None when it has none."""
+    if isinstance(model, Sequential):
+        inner = getattr(model, "_functional", None)
+        return None if inner is None else inner.input
+    if isinstance(model, Functional):
+        return model._inputs_struct  # noqa: SLF001  # `input` differs for dict inputs
+    return None
+
+
+def known_shapes(model: Any) -> Any:
+    """Return the input shapes a subclassed model was built with, or None."""
+    shapes = getattr(model, "_build_shapes_dict", None)
+    if not shapes:
+        return None
+    return next(iter(shapes.values())) if len(shapes) == 1 else dict(shapes)
+
+
+def attach_mask(tensor: Any, mask: Any) -> None:
+    """Attach a mask to a symbolic tensor, as Keras layers do."""
+    tensor._keras_mask = mask  # noqa: SLF001  # what keras.src.backend.set_keras_mask does
+
+
+class preserved_nodes:  # noqa: N801  # used like a function in a with statement
+    """Forget, on exit, every call that a trace recorded on the model's own layers."""
+
+    def __init__(self, model: Any) -> None:
+        self._operations: list[Any] = []
+        if isinstance(model, keras.layers.Layer):
+            found = [model, *model._flatten_layers(include_self=False)]  # noqa: SLF001
+            for layer in found:
+                self._operations.append(layer)
+                self._operations += getattr(layer, "operations", [])
+
+    def __enter__(self) -> None:
+        self._lengths = [
+            (len(op._inbound_nodes), len(op._outbound_nodes))  # noqa: SLF001
+            for op in self._operations
+        ]
+
+    def __exit__(self, *_: object) -> None:
+        for op, (inbound, outbound) in zip(self._operations, self._lengths, strict=True):
+            del op._inbound_nodes[inbound:]  # noqa: SLF001
+            del op._outbound_nodes[outbound:]  # noqa: SLF001
