@@ -17,6 +17,7 @@ RULE = register(
         derivative=lambda z, fn, _p: 1 / fn.sqrt(1 + z**2),
         second=lambda z, fn, _p: -z / fn.sqrt(1 + z**2) ** 3,
         monotone=lambda _p: "strict",
+        turning=((), ("0",), ("-0.70710678118654752440", "0.70710678118654752440")),
         spellings={"onnx": ("Asinh",), "torch": ("asinh",), "keras": ("arcsinh",)},
     )
 )

@@ -18,6 +18,7 @@ RULE = register(
         second=lambda z, _fn, _p: -2 * z / (1 + z**2) ** 2,
         monotone=lambda _p: "strict",
         image=lambda _p: (-1.5707963267948968, 1.5707963267948968),
+        turning=((), ("0",), ("-0.57735026918962576451", "0.57735026918962576451")),
         spellings={"onnx": ("Atan",), "torch": ("atan",), "keras": ("arctan",)},
     )
 )

@@ -18,6 +18,7 @@ RULE = register(
         second=lambda z, fn, _p: -4 * z * fn.exp(-(z**2)) / fn.constant("sqrt(pi)"),
         monotone=lambda _p: "strict",
         image=lambda _p: (-1.0, 1.0),
+        turning=((), ("0",), ("-0.70710678118654752440", "0.70710678118654752440")),
         spellings={"onnx": ("Erf",), "torch": ("erf",), "keras": ("erf",)},
     )
 )

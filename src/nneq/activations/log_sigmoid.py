@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nneq.activations.rule import Rule, register
+from nneq.activations.rule import Rule, Tails, register
 
 __all__ = ["RULE"]
 
@@ -19,6 +19,7 @@ RULE = register(
         monotone=lambda _p: "strict",
         image=lambda _p: (-np.inf, 0.0),
         turning=((), (), ("0",)),
+        tails=Tails(1.0, 0.0, 0.0, 0.0),
         spellings={"torch": ("log_sigmoid",), "keras": ("log_sigmoid",)},
     )
 )

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-__all__ = ["RULES", "Elementary", "Params", "Piece", "Rule", "register", "rule"]
+__all__ = ["RULES", "Elementary", "Params", "Part", "Piece", "Rule", "Tails", "register", "rule"]
 
 Array = np.ndarray[Any, Any]
 Params = Mapping[str, Any]
@@ -60,6 +60,39 @@ class Piece:
     intercept: float
 
 
+@dataclass(frozen=True)
+class Part:
+    """One formula of a piecewise-smooth rule, for ``z <= upper`` (and above the part before).
+
+    Args:
+        upper: where the part ends; ``inf`` for the last one.
+        formula: the value, as in ``Rule.formula``, smooth on the whole line.
+        derivative: the first derivative.
+        second: the second derivative.
+        turning: zeros of the first, second and third derivative inside the part.
+    """
+
+    upper: float
+    formula: Callable[[Any, Any, Params], Any]
+    derivative: Callable[[Any, Any, Params], Any]
+    second: Callable[[Any, Any, Params], Any]
+    turning: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
+
+
+@dataclass(frozen=True)
+class Tails:
+    """``f(z) -> left_slope z + left`` for ``z -> -inf`` and ``right_slope z + right`` for ``inf``.
+
+    For ``|z| >= 40`` the value is within 1e-15 of that line, the derivative within 1e-15 of its
+    slope and the second derivative within 1e-15 of 0.
+    """
+
+    left_slope: float
+    left: float
+    right_slope: float
+    right: float
+
+
 def _monotone(_: Params) -> Monotone:
     return "none"
 
@@ -89,6 +122,8 @@ class Rule:
         turning: zeros of ``f'``, ``f''`` and ``f'''`` as decimal strings, when there are finitely
             many and they do not depend on parameters; None when not tabulated.
         inverse: the inverse function as a formula, or None.
+        parts: the formulas of a piecewise-smooth rule, left to right.
+        tails: the lines the function approaches, or None.
         spellings: the names by framework.
     """
 
@@ -106,6 +141,8 @@ class Rule:
     kinks: Callable[[Params], tuple[float, ...]] | None = None
     turning: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
     inverse: Callable[[Any, Any, Params], Any] | None = None
+    parts: tuple[Part, ...] = ()
+    tails: Tails | None = None
     spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

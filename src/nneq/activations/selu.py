@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nneq.activations.rule import Rule, register
+from nneq.activations.rule import Part, Rule, register
 
 __all__ = ["RULE"]
 
@@ -17,6 +17,24 @@ RULE = register(
         defaults={"alpha": 1.6732632423543772, "gamma": 1.0507009873554805},
         monotone=lambda _p: "strict",
         kinks=lambda _p: (0.0,),
+        derivative=lambda z, fn, p: fn.split(
+            z, 0, p["gamma"] * (p["alpha"] * fn.exp(z)), p["gamma"] + 0 * z
+        ),
+        second=lambda z, fn, p: fn.split(z, 0, p["gamma"] * (p["alpha"] * fn.exp(z)), 0 * z),
+        parts=(
+            Part(
+                0.0,
+                lambda z, fn, p: p["gamma"] * (p["alpha"] * fn.expm1(z)),
+                lambda z, fn, p: p["gamma"] * (p["alpha"] * fn.exp(z)),
+                lambda z, fn, p: p["gamma"] * (p["alpha"] * fn.exp(z)),
+            ),
+            Part(
+                np.inf,
+                lambda z, _fn, p: p["gamma"] * z,
+                lambda z, _fn, p: p["gamma"] + 0 * z,
+                lambda z, _fn, _p: 0 * z,
+            ),
+        ),
         spellings={"onnx": ("Selu",), "torch": ("selu",), "keras": ("selu",)},
     )
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nneq.activations.rule import Rule, register
+from nneq.activations.rule import Rule, Tails, register
 
 __all__ = ["RULE"]
 
@@ -26,6 +26,7 @@ RULE = register(
         monotone=lambda _p: "strict",
         image=lambda _p: (0.0, 1.0),
         turning=((), ("0",), ("-1.3169578969248167086", "1.3169578969248167086")),
+        tails=Tails(0.0, 0.0, 0.0, 1.0),
         inverse=lambda z, fn, _p: fn.log(z / (1 - z)),
         spellings={"onnx": ("Sigmoid",), "torch": ("sigmoid",), "keras": ("sigmoid",)},
     )

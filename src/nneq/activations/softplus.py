@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nneq.activations.rule import Rule, register
+from nneq.activations.rule import Rule, Tails, register
 
 __all__ = ["RULE"]
 
@@ -19,6 +19,7 @@ RULE = register(
         monotone=lambda _p: "strict",
         image=lambda _p: (0.0, np.inf),
         turning=((), (), ("0",)),
+        tails=Tails(0.0, 0.0, 1.0, 0.0),
         inverse=lambda z, fn, _p: fn.log(fn.expm1(z)),
         spellings={"onnx": ("Softplus",), "torch": ("softplus",), "keras": ("softplus",)},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nneq.activations.rule import Rule, register
+from nneq.activations.rule import Rule, Tails, register
 
 __all__ = ["RULE"]
 
@@ -19,6 +19,7 @@ RULE = register(
         monotone=lambda _p: "strict",
         image=lambda _p: (-1.0, 1.0),
         turning=((), ("0",), ("-0.65847894846240835431", "0.65847894846240835431")),
+        tails=Tails(0.0, -1.0, 0.0, 1.0),
         inverse=lambda z, fn, _p: fn.atanh(z),
         spellings={"onnx": ("Tanh",), "torch": ("tanh",), "keras": ("tanh",)},
     )
