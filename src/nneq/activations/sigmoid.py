@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from scipy import special
 
 from nneq.activations.rule import Rule, Tails, register
 
 __all__ = ["RULE"]
-
-
-def _stable(z):
-    """Return the sigmoid without overflow, from ``exp(-|z|)``."""
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, small) / (1.0 + small)
 
 
 RULE = register(
@@ -20,7 +14,7 @@ RULE = register(
         name="sigmoid",
         kind="smooth",
         formula=lambda z, fn, _p: 1 / (1 + fn.exp(-z)),
-        numeric=lambda z, _p: _stable(z),
+        numeric=lambda z, _p: special.expit(z),
         derivative=lambda z, fn, _p: fn.sigmoid(z) * fn.sigmoid(-z),
         second=lambda z, fn, _p: fn.sigmoid(z) * fn.sigmoid(-z) * (1 - 2 * fn.sigmoid(z)),
         monotone=lambda _p: "strict",

@@ -12,6 +12,7 @@ import numpy as np
 from nneq.adapters.base import Reference
 from nneq.errors import NneqError
 from nneq.ir import Network, float64
+from nneq.semantics.compiled import Compiled, compile_network
 from nneq.symbolic.layout import Layout, layout_of
 from nneq.symbolic.names import Variable, terminal_text
 
@@ -151,20 +152,11 @@ class Equations:
         if rows.ndim not in {1, 2} or rows.shape[-1] != n:
             msg = f"expected inputs of shape (batch, {n}) or ({n},), got {rows.shape}"
             raise NneqError(msg)
-        batch = rows if rows.ndim == 2 else rows[None]
-        outputs = float64.evaluate(self.network, self._split(batch))
-        flat = [out.reshape(batch.shape[0], port.size) for out, port in zip(outputs, self.network.outputs, strict=True)]
-        found = np.concatenate(flat, axis=1) if len(flat) != 1 else flat[0]
-        return found if rows.ndim == 2 else found[0]
+        return self._compiled(rows) if rows.ndim == 2 else self._compiled(rows[None])[0]
 
-    def _split(self, rows: Array) -> list[Array]:
-        """Return the columns as one array ``(S, *shape)`` per input tensor."""
-        found, first = [], 0
-        for port in self.network.inputs:
-            part = rows[:, first : first + port.size]
-            found.append(part.reshape(rows.shape[0], *port.shape))
-            first += port.size
-        return found
+    @cached_property
+    def _compiled(self) -> Compiled:
+        return compile_network(self.network)
 
     def verify(self, samples: int = 1000, seed: int = 0) -> Verification:
         """Compare the equations with the framework's own forward pass on random inputs.

@@ -31,11 +31,22 @@ class Weight(sympy.Float):
     def __abs__(self) -> Any:
         return weight(abs(float(self)))
 
+    def __mul__(self, other: Any) -> Any:
+        if other is sympy.S.One:
+            return self
+        return -self if other is sympy.S.NegativeOne else super().__mul__(other)
+
+    def __add__(self, other: Any) -> Any:
+        return self if other is sympy.S.Zero else super().__add__(other)
+
     def _sympystr(self, _printer: Any) -> str:
         return repr(float(self))
 
     def _latex(self, _printer: Any) -> str:
         return latex_number(repr(float(self)))
+
+    def _sympyrepr(self, _printer: Any) -> str:
+        return f"Float('{float(self)!r}', precision=53)"
 
     def _pythoncode(self, _printer: Any) -> str:
         return repr(float(self))
