@@ -4,25 +4,88 @@ Names load on first use (PEP 562): importing this package imports no framework, 
 SymPy, and patches nothing.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, whose import would double the cost of this package's
 if TYPE_CHECKING:
+    from typing import Any
+
+    from nneq.api.boundary import Boundary
+    from nneq.api.equations import Equations
     from nneq.api.importing import register, to_equations, to_network, watch
     from nneq.api.verification import Verification
+    from nneq.boundary.results import (
+        Box,
+        Budget,
+        Component,
+        Curve,
+        Enclosed,
+        Exact,
+        Nearest,
+        PiecewiseBoundary,
+        Region,
+        Root,
+        Sampled,
+        Solutions,
+        Status,
+        Surface,
+        Verdict,
+    )
     from nneq.errors import MissingDependencyError, NneqError, UnsupportedError
     from nneq.ir import Network
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "Boundary",
+    "Box",
+    "Budget",
+    "Component",
+    "Curve",
+    "Enclosed",
+    "Equations",
+    "Exact",
+    "MissingDependencyError",
+    "Nearest",
+    "Network",
+    "NneqError",
+    "PiecewiseBoundary",
+    "Region",
+    "Root",
+    "Sampled",
+    "Solutions",
+    "Status",
+    "Surface",
+    "UnsupportedError",
+    "Verdict",
+    "Verification",
+    "__version__",
+    "register",
+    "to_equations",
+    "to_network",
+    "watch",
+]
+
 _HOMES = {
+    "Boundary": "nneq.api.boundary",
+    "Box": "nneq.boundary.results",
+    "Budget": "nneq.boundary.results",
+    "Component": "nneq.boundary.results",
+    "Curve": "nneq.boundary.results",
+    "Enclosed": "nneq.boundary.results",
     "Equations": "nneq.api.equations",
+    "Exact": "nneq.boundary.results",
     "MissingDependencyError": "nneq.errors",
+    "Nearest": "nneq.boundary.results",
     "Network": "nneq.ir",
     "NneqError": "nneq.errors",
+    "PiecewiseBoundary": "nneq.boundary.results",
+    "Region": "nneq.boundary.results",
+    "Root": "nneq.boundary.results",
+    "Sampled": "nneq.boundary.results",
+    "Solutions": "nneq.boundary.results",
+    "Status": "nneq.boundary.results",
+    "Surface": "nneq.boundary.results",
     "UnsupportedError": "nneq.errors",
+    "Verdict": "nneq.boundary.results",
     "Verification": "nneq.api.verification",
     "register": "nneq.api.importing",
     "to_equations": "nneq.api.importing",
@@ -31,18 +94,15 @@ _HOMES = {
 }
 """Where every public name lives; a name is loaded when it is first asked for."""
 
-__all__ = [  # noqa: PLE0604, RUF022  # the names are loaded on demand
-    "__version__",
-    *_HOMES,
-]
 
-
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     home = _HOMES.get(name)
     if home is None:
         msg = f"module 'nneq' has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(import_module(home), name)
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
 
