@@ -46,9 +46,7 @@ Precision = Literal["real", "float32"]
 _LINE_NAME = "t"
 
 
-def pose(
-    network: Network, first: str, second: str | float, *, decision: bool = False
-) -> Problem:
+def pose(network: Network, first: str, second: str | float, *, decision: bool = False) -> Problem:
     """Return the reduced problem ``first = second`` (an output, or a number for a level set).
 
     Args:
@@ -662,7 +660,11 @@ class Boundary:
         """
         from nneq.boundary.smooth import asymptotes
 
-        names = list(free) if free is not None else [n for n in self.frame.inputs if n not in (at or {})]
+        names = (
+            list(free)
+            if free is not None
+            else [n for n in self.frame.inputs if n not in (at or {})]
+        )
         places = tuple(self.frame.input(name) for name in names)
         if len(set(places)) != 2:
             msg = f"two free inputs are needed, got {', '.join(names) or 'none'}; fix the others"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,9 +148,7 @@ class Frame:
             if not np.isfinite(column).all():
                 problems.append(f"at[{name!r}] is not finite")
             columns[place] = column
-        missing = [
-            name for k, name in enumerate(self.inputs) if k not in columns and k not in free
-        ]
+        missing = [name for k, name in enumerate(self.inputs) if k not in columns and k not in free]
         if missing and not problems:
             shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
             example = ", ".join(f'"{name}": 0.0' for name in missing[:3])
@@ -248,9 +247,8 @@ def _labels(network: Network, side: str) -> list[str]:
 
 def _places(names: tuple[str, ...], labels: list[str]) -> dict[str, int]:
     places: dict[str, int] = {}
-    for k, label in enumerate(labels):
-        if label and labels.count(label) == 1:
-            places[label] = k
+    counts = Counter(labels)
+    places.update({label: k for k, label in enumerate(labels) if label and counts[label] == 1})
     places.update({name: k for k, name in enumerate(names)})
     return places
 

@@ -129,9 +129,7 @@ def _row_map(shape: tuple[int, ...], row: Array) -> lm.LinearMap:
 def _parts(network: ir.Network, entry: _Entry, sign: float) -> tuple[list[Any], list[float]]:
     """Return ``(arg, shape, row or map)`` summands and bias summands of one entry."""
     node = network.nodes[entry.node]
-    pick = lm.chain(
-        lm.Take(node.shape, np.array([entry.index])), lm.Scale(np.array(sign), (1,))
-    )
+    pick = lm.chain(lm.Take(node.shape, np.array([entry.index])), lm.Scale(np.array(sign), (1,)))
     if not isinstance(node, ir.Affine):
         row = np.zeros(int(np.prod(node.shape, dtype=int)))
         row[entry.index] = sign
@@ -248,4 +246,3 @@ def level(network: ir.Network, i: int, value: float) -> Reduced:
     nodes = list(network.nodes)
     place = _append(nodes, parts, [*bias, -value] if value else bias)
     return Reduced(_with_output(network, nodes, place), tuple(notes))
-

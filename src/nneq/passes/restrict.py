@@ -60,8 +60,6 @@ def _shifted(node: ir.Node) -> ir.Node:
         case ir.Product():
             return dataclasses.replace(node, left=node.left + 1, right=node.right + 1)
         case ir.Select():
-            return dataclasses.replace(
-                node, test=node.test + 1, yes=node.yes + 1, no=node.no + 1
-            )
+            return dataclasses.replace(node, test=node.test + 1, yes=node.yes + 1, no=node.no + 1)
         case ir.Elementwise() | ir.Maximum() | ir.Softmax():
             return dataclasses.replace(node, arg=node.arg + 1)

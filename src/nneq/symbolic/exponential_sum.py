@@ -28,7 +28,7 @@ import sympy as sp
 from nneq.errors import NneqError, UnsupportedError
 from nneq.symbolic.one_hidden import OneHidden
 
-__all__ = ["ExponentialSum", "RootBound"]
+__all__ = ["ExponentialSum", "RootBound", "commensurable", "rational"]
 
 Array = np.ndarray[Any, Any]
 
@@ -135,13 +135,13 @@ class ExponentialSum:
     def _exponent(self, unit: int) -> sp.Expr:
         kappa = self.form.kappa
         terms = [
-            sp.Mul(_rational(-kappa * slope), sp.Symbol(name), evaluate=False)
+            sp.Mul(rational(-kappa * slope), sp.Symbol(name), evaluate=False)
             for slope, name in zip(self.form.r[unit - 1], self.names, strict=True)
             if slope != 0
         ]
         offset = -kappa * self.form.c[unit - 1]
         if offset != 0 or not terms:
-            terms.append(_rational(offset))
+            terms.append(rational(offset))
         return sp.Add(*terms, evaluate=False) if len(terms) > 1 else terms[0]
 
     @property
@@ -286,7 +286,7 @@ class ExponentialSum:
         Guarantee: certified, complete on the whole real line.
         """
         slopes, offsets = self._line(name, at)
-        theta, multiples = _commensurable(slopes)
+        theta, multiples = commensurable(slopes)
         degree = sum(abs(m) for m in multiples)
         if degree == 0 or degree > _DEGREE:
             msg = (
@@ -326,7 +326,7 @@ def _sparse(ends: list[Any], power: int) -> Any:
     return flint.arb_poly([ends[0], *[0] * (power - 1), ends[1]])
 
 
-def _commensurable(slopes: list[Fraction]) -> tuple[Fraction, list[int]]:
+def commensurable(slopes: list[Fraction]) -> tuple[Fraction, list[int]]:
     """Return ``theta`` and integers with ``slope_i = m_i theta`` (theta > 0)."""
     nonzero = [abs(s) for s in slopes if s != 0]
     if not nonzero:
@@ -392,5 +392,6 @@ def _arb(value: Fraction | int) -> Any:
     return flint.arb(flint.fmpq(fraction.numerator, fraction.denominator))
 
 
-def _rational(value: Fraction) -> sp.Rational:
+def rational(value: Fraction) -> sp.Rational:
+    """Return a fraction as a SymPy number."""
     return sp.Rational(value.numerator, value.denominator)

@@ -15,7 +15,7 @@ import numpy as np
 from nneq.errors import UnsupportedError
 from nneq.ir import network as ir
 
-__all__ = ["OneHidden", "fractions_of", "one_hidden"]
+__all__ = ["OneHidden", "affine_form", "fractions_of", "one_hidden"]
 
 Array = np.ndarray[Any, Any]
 
@@ -99,6 +99,37 @@ def _constant(node: ir.Constant, size: int) -> Array:
     return total
 
 
+def _depth(network: ir.Network) -> int:
+    """Return how many activations lie on the longest path."""
+    depths: list[int] = []
+    for node in network.nodes:
+        below = max((depths[arg] for arg in node.args), default=0)
+        depths.append(below + isinstance(node, ir.Elementwise))
+    return depths[network.outputs[0].node]
+
+
+def affine_form(network: ir.Network) -> tuple[Array, Fraction] | None:
+    """Return ``(slopes (n,), constant)`` of an affine ``g`` as fractions, or None if it is not.
+
+    Guarantee: exact.
+    """
+    if not all(isinstance(n, ir.Input | ir.Affine | ir.Constant) for n in network.nodes):
+        return None
+    n = network.input_size
+    starts = np.cumsum([0, *(port.size for port in network.inputs)])
+    inputs = {p.node: (int(s), p.shape) for p, s in zip(network.inputs, starts, strict=False)}
+    values = _basis(inputs, n)
+    for place, node in enumerate(network.nodes):
+        if isinstance(node, ir.Constant):
+            values[place] = _constant(node, n)
+        elif isinstance(node, ir.Affine):
+            form = _form(node, values, n)
+            if form is not None:
+                values[place] = form
+    final = values[network.outputs[0].node].reshape(-1)
+    return final[1:], final[0]
+
+
 def one_hidden(network: ir.Network) -> OneHidden:
     """Return the exact one-hidden-layer form of a network with one output of shape ``(1,)``.
 
@@ -118,6 +149,9 @@ def one_hidden(network: ir.Network) -> OneHidden:
     if others or len(rules) != 1 or rules[0] not in {"sigmoid", "tanh"}:
         found = ", ".join(sorted(others) + rules) or "no hidden units"
         msg = f"this form needs one hidden layer of sigmoid or tanh units; the network has {found}"
+        raise UnsupportedError(msg)
+    if _depth(network) > 1:
+        msg = "this form needs one hidden layer; the network is deeper"
         raise UnsupportedError(msg)
     n = network.input_size
     units = sum(int(np.prod(network.nodes[k].shape, dtype=int)) for k in hidden)
@@ -145,9 +179,6 @@ def one_hidden(network: ir.Network) -> OneHidden:
                 if form is not None:
                     values[place] = form
         elif isinstance(node, ir.Elementwise):
-            if node.arg not in in_x:
-                msg = "this form needs one hidden layer; the network is deeper"
-                raise UnsupportedError(msg)
             blocks.append(in_x[node.arg].reshape(1 + n, -1))
     out = network.outputs[0].node
     if out not in in_y:
