@@ -1,0 +1,104 @@
+r"""Sets of inputs on which linear functions have proven ranges: boxes, balls and their overlap.
+
+On a box :math:`|x - c| \le h` a linear function :math:`\lambda x` lies within
+:math:`\lambda c \pm |\lambda| h`; on a ball of radius ``r`` within
+:math:`\lambda c \pm r \|\lambda\|_*` with the dual norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from nneq.semantics.ball import TINY, UNIT, gamma
+
+__all__ = ["Domain", "Norm"]
+
+Array = np.ndarray[Any, Any]
+Norm = Literal["l2", "linf", "l1"]
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """A batch of boxes; with ``radius``, of overlaps of a box and a ball.
+
+    Args:
+        center: centres of the boxes, shape ``(B, n)``.
+        reach: half-widths, shape ``(B, n)``.
+        middle: centres of the balls, shape ``(B, n)`` (or ``(1, n)``); None: boxes only.
+        radius: radii, shape ``(B,)``.
+        norm: ``l2`` or ``l1``; a ball of ``linf`` is a box.
+    """
+
+    center: Array
+    reach: Array
+    middle: Array | None = None
+    radius: Array | None = None
+    norm: Norm = "l2"
+
+    @staticmethod
+    def box(low: Array, high: Array) -> Domain:
+        """Return the boxes ``[low, high]``, shapes ``(B, n)``."""
+        center = 0.5 * low + 0.5 * high
+        reach = np.maximum(high - center, center - low)
+        return Domain(center, np.where(low == high, 0.0, reach * (1 + 4 * UNIT) + TINY))
+
+    @staticmethod
+    def ball(center: Array, radius: Array, norm: Norm) -> Domain:
+        """Return the balls of ``radius`` ``(B,)`` around ``center`` ``(B, n)``."""
+        reach = np.broadcast_to(radius[:, None], center.shape)
+        if norm == "linf":
+            return Domain(center, reach)
+        return Domain(center, reach, center, radius, norm)
+
+    @property
+    def count(self) -> int:
+        """The number of sets."""
+        return self.center.shape[0]
+
+    def __getitem__(self, key: Any) -> Domain:
+        if self.middle is None or self.radius is None:
+            return Domain(self.center[key], self.reach[key])
+        middle = self.middle if self.middle.shape[0] == 1 else self.middle[key]
+        return Domain(self.center[key], self.reach[key], middle, self.radius[key], self.norm)
+
+    def magnitude(self) -> Array:
+        """Return an upper bound of ``|x|``, shape ``(B, n)``."""
+        return (np.abs(self.center) + self.reach) * (1 + 4 * UNIT)
+
+    def span(self, rows: Array) -> tuple[Array, Array]:
+        """Return proven ends of ``rows @ x``.
+
+        Args:
+            rows: shape ``(B, K, n)`` or ``(1, K, n)``.
+
+        Returns:
+            Two arrays ``(B, K)``.
+        """
+        size = np.abs(rows)
+        slack = 2 * gamma(rows.shape[-1] + 8)
+        middle = _dot(rows, self.center)
+        spread = _dot(size, self.reach * (1 + slack) + slack * np.abs(self.center)) + TINY
+        low, high = middle - spread, middle + spread
+        if self.middle is not None and self.radius is not None:
+            dual = size.max(axis=-1) if self.norm == "l1" else _norm2(rows)
+            middle = _dot(rows, self.middle)
+            spread = self.radius[:, None] * dual * (1 + slack)
+            spread = spread + slack * _dot(size, np.abs(self.middle)) + TINY
+            low, high = np.fmax(low, middle - spread), np.fmin(high, middle + spread)
+        pad = 4 * UNIT
+        return low - pad * np.abs(low), high + pad * np.abs(high)
+
+
+def _norm2(rows: Array) -> Array:
+    top = np.abs(rows).max(axis=-1, keepdims=True)
+    scale = np.where(top > 0, top, 1.0)
+    scaled = rows / scale
+    total = np.sqrt(np.einsum("zkn,zkn->zk", scaled, scaled)) * scale[..., 0]
+    return np.asarray(total * (1 + gamma(rows.shape[-1] + 16)) + rows.shape[-1] * TINY)
+
+
+def _dot(rows: Array, vector: Array) -> Array:
+    return np.asarray(np.matmul(rows, vector[:, :, None])[..., 0])

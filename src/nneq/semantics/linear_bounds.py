@@ -1,0 +1,450 @@
+r"""Linear lower and upper bounds of a network on boxes and balls (CROWN), proven.
+
+For every node that feeds a nonlinear one, and for the outputs, the rows :math:`\Lambda` of
+:math:`\Lambda x + c` are pulled back from the node to the inputs; each nonlinear node on the way is
+replaced by straight lines around it on the range found for its argument.  Ranges of interval
+arithmetic are intersected on the way, so nothing is ever wider than those.
+
+Rounding is carried in adjoint form.  When a row is pulled through a node ``v``, the rounded new
+coefficients differ from the exact ones by at most :math:`\gamma |\Lambda||W|`; applied to arguments
+of magnitude at most ``M`` that is :math:`|\Lambda| \gamma |W| M`.  So each node has a vector of
+slips, and ``|rows| @ slip`` is added to the error: no more than the rows themselves already cost.
+In ``precision="float32"`` the slips also hold the node's own error when it is executed in float32.
+
+References:
+    Zhang et al. 2018, "Efficient Neural Network Robustness Certification with General Activation
+    Functions"; Higham 2002, section 3.1, for the rounding errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nneq.ir import network as ir
+from nneq.ir.linear_map import Dense, LinearMap
+from nneq.semantics import local_lines as local
+from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, gamma
+from nneq.semantics.domain import Domain
+
+__all__ = ["Forms", "LinearBounds"]
+
+Array = np.ndarray[Any, Any]
+
+_ROWS_LIMIT = 1 << 25
+_BATCH_LIMIT = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Forms:
+    """``slope_low @ x + offset_low <= f(x) <= slope_high @ x + offset_high`` on every set.
+
+    Args:
+        slope_low: shape ``(B, K, n)`` (or ``(1, K, n)``).
+        offset_low: shape ``(B, K)``; all rounding is in it.
+        slope_high: as ``slope_low``; the same object when the lines are parallel.
+        offset_high: shape ``(B, K)``.
+        low: proven lower ends of ``f``, shape ``(B, K)``; -inf: nothing is known.
+        high: proven upper ends, shape ``(B, K)``.
+    """
+
+    slope_low: Array
+    offset_low: Array
+    slope_high: Array
+    offset_high: Array
+    low: Array
+    high: Array
+
+
+@dataclass(eq=False)
+class _State:
+    """What is known of every node on a batch of sets."""
+
+    domain: Domain
+    ranges: dict[int, Ball] = field(default_factory=dict)
+    sizes: dict[int, Array] = field(default_factory=dict)
+    steps: dict[int, local.Step] = field(default_factory=dict)
+    affine: dict[int, tuple[list[list[tuple[LinearMap, Array | None]]], Array]] = field(
+        default_factory=dict
+    )
+
+
+class LinearBounds:
+    """Bounds of one network, for any number of batches of sets.
+
+    Args:
+        network: over the flat inputs ``x_1 ... x_n`` (ports in order, row-major).
+        precision: ``real``: the real-number function of the stored weights; ``float32``: also the
+            network executed in float32 in any order of summation.
+        adaptive: slopes of their own for lower and upper lines; None: at activations with kinks.
+
+    Guarantee: certified.
+    """
+
+    def __init__(
+        self, network: ir.Network, *, precision: str = "real", adaptive: bool | None = None
+    ) -> None:
+        """Prepare the rows that do not depend on the sets."""
+        self.network = network
+        self.unit = UNIT32 if precision == "float32" else UNIT
+        self.adaptive = adaptive
+        self._balls = Balls(precision)
+        self._needed = _needed(network)
+        self._sloped = {
+            arg
+            for place in self._needed
+            if not isinstance(network.nodes[place], ir.Affine)
+            for arg in network.nodes[place].args
+            if isinstance(network.nodes[arg], ir.Affine)
+        }
+        self._first: dict[int, list[tuple[int, Array]] | None] = {}
+        widest = max(math.prod(node.shape) for node in network.nodes)
+        rows = [math.prod(network.nodes[p].shape) for p in self._sloped]
+        self.batch = max(1, _BATCH_LIMIT // (widest * max([1, *rows])))
+
+    def __call__(self, domain: Domain, port: int = 0) -> Forms:
+        """Return linear bounds of the entries of one output port on every set."""
+        parts = []
+        with np.errstate(all="ignore"):
+            for start in range(0, domain.count, self.batch):
+                state = self._run(domain[start : start + self.batch])
+                parts.append(self._forms(state, self.network.outputs[port].node))
+        return _joined(parts) if len(parts) > 1 else parts[0]
+
+    def ranges(self, domain: Domain) -> list[tuple[Array, Array]]:
+        """Return proven ``(low, high)`` of every output port, shapes ``(B, *shape)``."""
+        found: list[list[tuple[Array, Array]]] = []
+        with np.errstate(all="ignore"):
+            for start in range(0, domain.count, self.batch):
+                state = self._run(domain[start : start + self.batch])
+                count = state.domain.count
+                parts = []
+                for port in self.network.outputs:
+                    forms = self._forms(state, port.node)
+                    shape = (count, *port.shape)
+                    parts.append((forms.low.reshape(shape), forms.high.reshape(shape)))
+                found.append(parts)
+        return [
+            (np.concatenate([p[k][0] for p in found]), np.concatenate([p[k][1] for p in found]))
+            for k in range(len(self.network.outputs))
+        ]
+
+    # -------------------------------------------------------------------------------- forward
+    def _run(self, domain: Domain) -> _State:
+        state = _State(domain)
+        magnitude = domain.magnitude()
+        offset = 0
+        extra = self.unit * magnitude + 1e-44 if self.unit != UNIT else np.zeros(1)
+        for port in self.network.inputs:
+            cut = slice(offset, offset + port.size)
+            shape = (domain.count, *port.shape)
+            reach = (domain.reach + extra)[:, cut] * (1 + 4 * UNIT)
+            ball = Ball(domain.center[:, cut].reshape(shape), reach.reshape(shape))
+            self._keep(state, port.node, ball)
+            offset += port.size
+        for place in self._needed:
+            node = self.network.nodes[place]
+            if isinstance(node, ir.Input):
+                continue
+            args = [state.ranges[arg] for arg in node.args]
+            match node:
+                case ir.Affine():
+                    self._keep(state, place, self._balls.affine(node, args))
+                    state.affine[place] = self._slips(state, node)
+                    if place in self._sloped:
+                        self._sharpen(state, place)
+                case ir.Constant():
+                    self._keep(state, place, self._balls.constant(node))
+                case _:
+                    step = local.step(node, args, self._balls, self.adaptive)
+                    state.steps[place] = step
+                    self._keep(state, place, step.range)
+        return state
+
+    def _keep(self, state: _State, place: int, ball: Ball) -> None:
+        state.ranges[place] = ball
+        state.sizes[place] = ball.magnitude()
+
+    def _sharpen(self, state: _State, place: int) -> None:
+        """Intersect the node's interval with its linear bounds."""
+        old = state.ranges[place]
+        forms = self._pull(state, place)
+        if forms is None:
+            return
+        shape = (state.domain.count, *self.network.nodes[place].shape)
+        low = np.fmax(old.lower, forms.low.reshape(shape))
+        high = np.fmin(old.upper, forms.high.reshape(shape))
+        self._keep(state, place, Ball.interval(low, np.maximum(low, high)))
+
+    def _slips(
+        self, state: _State, node: ir.Affine
+    ) -> tuple[list[list[tuple[LinearMap, Array | None]]], Array]:
+        """Return the adjoint stages of every term with their slips, and the slip of the node."""
+        slip = np.zeros((1, *node.shape))
+        terms = []
+        bias = 0.0 if node.bias is None else np.abs(node.bias.astype(np.float64))
+        whole = np.zeros((1, *node.shape)) + bias
+        for term in node.terms:
+            size = state.sizes[term.arg]
+            own = np.zeros((1, *term.map.in_shape))
+            stages: list[tuple[LinearMap, Array | None]] = []
+            for stage in term.map.stages():
+                adjoint = stage.transpose()
+                fan = stage.fan_in
+                size = stage.apply_abs(size) * (1 + gamma(fan + 8)) + TINY * (fan > 0)
+                if self.unit != UNIT:
+                    own = stage.apply_abs(own) + gamma(fan + 2, self.unit) * size * (fan > 0)
+                width = adjoint.fan_in
+                stages.append((adjoint, gamma(width + 8) * size if width else None))
+            terms.append(stages[::-1])
+            whole = whole + size
+            if self.unit != UNIT:
+                slip = slip + own
+        slip = slip + gamma(math.prod(node.shape) + 8) * bias
+        if self.unit != UNIT:
+            slip = (slip + gamma(len(node.terms) + 2, self.unit) * whole) * 1.0625
+        return terms, slip
+
+    # ------------------------------------------------------------------------------- backward
+    def _forms(self, state: _State, place: int) -> Forms:
+        forms = self._pull(state, place)
+        ball = state.ranges[place]
+        count = state.domain.count
+        size = math.prod(self.network.nodes[place].shape)
+        low = np.broadcast_to(ball.lower, (count, *ball.shape[1:])).reshape(count, size)
+        high = np.broadcast_to(ball.upper, (count, *ball.shape[1:])).reshape(count, size)
+        low = np.where(np.isnan(low), -np.inf, low)
+        high = np.where(np.isnan(high), np.inf, high)
+        if forms is None:
+            zero = np.zeros((1, size, state.domain.center.shape[1]))
+            return Forms(zero, low, zero, high, low, high)
+        return Forms(
+            forms.slope_low,
+            forms.offset_low,
+            forms.slope_high,
+            forms.offset_high,
+            np.fmax(low, forms.low),
+            np.fmin(high, forms.high),
+        )
+
+    def _first_rows(self, place: int, node: ir.Affine) -> list[tuple[int, Array]] | None:
+        """Return the node's own rows per term, ``(1, K, *in_shape)``, if they are exact weights."""
+        if place not in self._first:
+            exact = all(_plain(term.map) for term in node.terms)
+            self._first[place] = (
+                [(term.arg, _unit_rows(term.map)) for term in node.terms] if exact else None
+            )
+        return self._first[place]
+
+    def _pull(self, state: _State, place: int) -> Forms | None:
+        """Return the linear bounds of every entry of a node, or None when it is too large."""
+        node = self.network.nodes[place]
+        size = math.prod(node.shape)
+        inside = max(math.prod(self.network.nodes[arg].shape) for arg in (place, *node.args))
+        if size * inside > _ROWS_LIMIT:
+            return None
+        rows = _Rows(state, size)
+        first = self._first_rows(place, node) if isinstance(node, ir.Affine) else None
+        if isinstance(node, ir.Affine) and first is not None:
+            for arg, part in first:
+                rows.add(arg, part, part)
+            slip = state.affine[place][1].reshape(-1, size)
+            bias = np.zeros((1, size))
+            if node.bias is not None:
+                bias = bias + np.broadcast_to(node.bias, node.shape).reshape(1, size)
+            rows.shift(bias - slip, bias + slip)
+        else:
+            eye = np.eye(size).reshape(1, size, *node.shape)
+            rows.add(place, eye, eye)
+        for arg in range(place, -1, -1):
+            if arg in rows.waiting:
+                self._through(state, rows, arg)
+        return rows.finish(self.network, self.unit)
+
+    def _through(self, state: _State, rows: _Rows, place: int) -> None:
+        """Pull the rows that wait at a node through it."""
+        node = self.network.nodes[place]
+        if isinstance(node, ir.Input):
+            return
+        low, high = rows.waiting.pop(place)
+        match node:
+            case ir.Constant():
+                value = node.value.astype(np.float64)[None]
+                rows.offset(low, high, value, gamma(node.value.size + 8) * np.abs(value))
+            case ir.Affine():
+                terms, slip = state.affine[place]
+                bias = np.zeros((1, *node.shape))
+                if node.bias is not None:
+                    bias = bias + node.bias
+                rows.offset(low, high, bias, slip)
+                for term, stages in zip(node.terms, terms, strict=True):
+                    rows.add(term.arg, *rows.transposed(low, high, stages))
+            case _:
+                step = state.steps[place]
+                rows.offset(low, high, step.middle, step.spread)
+                for arg, part_low, part_high in step.pull(low, high):
+                    rows.add(arg, part_low, part_high)
+
+
+class _Rows:
+    """Rows on their way back: ``waiting[place] = (low, high)``, each ``(B or 1, K, *shape)``."""
+
+    def __init__(self, state: _State, size: int) -> None:
+        self.state = state
+        self.size = size
+        self.waiting: dict[int, tuple[Array, Array]] = {}
+        self.low = np.zeros((1, size))
+        self.high = np.zeros((1, size))
+
+    def shift(self, low: Array, high: Array) -> None:
+        """Add to the constants, rounded outwards."""
+        total = self.low + low
+        self.low = total - (4 * UNIT * np.abs(total) + TINY)
+        total = self.high + high
+        self.high = total + (4 * UNIT * np.abs(total) + TINY)
+
+    def offset(self, low: Array, high: Array, middle: Array, spread: Array) -> None:
+        """Add ``rows @ middle -+ |rows| @ spread``; the spread holds the dot's own rounding."""
+        if low is high:
+            value, width = _dot(low, middle), _dot(np.abs(low), spread)
+            self.shift(value - width, value + width)
+        else:
+            self.shift(
+                _dot(low, middle) - _dot(np.abs(low), spread),
+                _dot(high, middle) + _dot(np.abs(high), spread),
+            )
+
+    def transposed(
+        self, low: Array, high: Array, stages: Sequence[tuple[LinearMap, Array | None]]
+    ) -> tuple[Array, Array]:
+        """Return the rows times the map, with the slips of every stage added."""
+        same = low is high
+        for adjoint, slip in stages:
+            if slip is not None:
+                zero = np.zeros((1, *slip.shape[1:]))
+                self.offset(low, high, zero, slip)
+            low, high = _applied(adjoint, low), low if same else _applied(adjoint, high)
+            if same:
+                high = low
+        return low, high
+
+    def add(self, place: int, low: Array, high: Array) -> None:
+        """Let rows wait at a node; rows that meet are added, with their rounding."""
+        if place not in self.waiting:
+            self.waiting[place] = (low, high)
+            return
+        old_low, old_high = self.waiting[place]
+        same = low is high and old_low is old_high
+        total = old_low + low
+        other = total if same else old_high + high
+        self.waiting[place] = (total, other)
+        slip = 2 * UNIT * self.state.sizes[place]
+        self.offset(total, other, np.zeros((1, *slip.shape[1:])), slip)
+
+    def finish(self, network: ir.Network, unit: float) -> Forms:
+        """Return the bounds on the sets; for float32 statements the inputs are rounded first."""
+        domain = self.state.domain
+        if unit != UNIT:
+            for port in network.inputs:
+                if port.node in self.waiting:
+                    slip = unit * self.state.sizes[port.node] * 1.0625 + 1e-44
+                    zero = np.zeros((1, *port.shape))
+                    self.offset(*self.waiting[port.node], zero, slip)
+        parts: list[tuple[Array, Array]] = []
+        for port in network.inputs:
+            zero = np.zeros((1, self.size, port.size))
+            pair = self.waiting.get(port.node, (zero, zero))
+            low, high = (rows.reshape(*rows.shape[:2], port.size) for rows in pair)
+            parts.append((low, low if pair[0] is pair[1] else high))
+        low, high = parts[0] if len(parts) == 1 else _side_by_side(parts)
+        below, above = domain.span(low)
+        upper = above if low is high else domain.span(high)[1]
+        value_low, value_high = below + self.low, upper + self.high
+        value_low = value_low - (4 * UNIT * np.abs(value_low) + TINY)
+        value_high = value_high + (4 * UNIT * np.abs(value_high) + TINY)
+        shape = (domain.count, self.size)
+        return Forms(
+            low,
+            np.broadcast_to(self.low, shape),
+            high,
+            np.broadcast_to(self.high, shape),
+            np.where(np.isnan(value_low), -np.inf, value_low),
+            np.where(np.isnan(value_high), np.inf, value_high),
+        )
+
+
+def _needed(network: ir.Network) -> list[int]:
+    """Return the places that reach an output, in order."""
+    wanted = {port.node for port in network.outputs}
+    for place in range(len(network.nodes) - 1, -1, -1):
+        if place in wanted:
+            wanted.update(network.nodes[place].args)
+    return sorted(wanted)
+
+
+def _plain(map_: LinearMap) -> bool:
+    """Return whether the map's rows are its stored weights, moved but never summed."""
+    stages = map_.stages()
+    weighted = [stage for stage in stages if stage.parameters]
+    moves = [stage for stage in stages if not stage.parameters]
+    return len(weighted) <= 1 and all(
+        stage.fan_in == 0 and stage.transpose().fan_in == 0 for stage in moves
+    )
+
+
+def _unit_rows(map_: LinearMap) -> Array:
+    """Return the rows ``(1, out_size, *in_shape)`` of the map."""
+    if isinstance(map_, Dense) and not map_.lead:
+        return map_.weight.astype(np.float64)[None]
+    eye = np.eye(map_.out_size).reshape(map_.out_size, *map_.out_shape)
+    return map_.transpose().apply(eye)[None]
+
+
+def _applied(adjoint: LinearMap, rows: Array) -> Array:
+    """Return the adjoint of every row of a batch ``(B, K, *shape)``."""
+    flat = rows.reshape(-1, *rows.shape[2:])
+    return adjoint.apply(flat).reshape(*rows.shape[:2], *adjoint.out_shape)
+
+
+def _dot(rows: Array, vector: Array) -> Array:
+    """Return ``(B, K)`` from rows ``(B or 1, K, *shape)`` and vectors ``(B or 1, *shape)``."""
+    flat = rows.reshape(*rows.shape[:2], -1)
+    return np.asarray(np.matmul(flat, vector.reshape(vector.shape[0], -1, 1))[..., 0])
+
+
+def _side_by_side(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Return the rows of all inputs next to one another."""
+    count = max(part.shape[0] for pair in parts for part in pair)
+
+    def whole(k: int) -> Array:
+        return np.concatenate(
+            [np.broadcast_to(pair[k], (count, *pair[k].shape[1:])) for pair in parts], axis=-1
+        )
+
+    low = whole(0)
+    return low, low if all(pair[0] is pair[1] for pair in parts) else whole(1)
+
+
+def _joined(parts: list[Forms]) -> Forms:
+    def whole(name: str) -> Array:
+        arrays = [getattr(part, name) for part in parts]
+        counts = [part.low.shape[0] for part in parts]
+        full = [
+            np.broadcast_to(a, (n, *a.shape[1:])) for a, n in zip(arrays, counts, strict=True)
+        ]
+        return np.concatenate(full)
+
+    low = whole("slope_low")
+    parallel = all(part.slope_low is part.slope_high for part in parts)
+    return Forms(
+        low,
+        whole("offset_low"),
+        low if parallel else whole("slope_high"),
+        whole("offset_high"),
+        whole("low"),
+        whole("high"),
+    )
