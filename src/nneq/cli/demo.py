@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nneq.cli.show import debug_option, print_table
-from nneq.errors import MissingDependencyError
+from nneq.errors import MissingDependencyError, problems_message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,13 +68,25 @@ def command(directory: str, x2: float) -> int:
         *_check_solutions(weights, solutions, x2),
     ]
     folder = Path(directory)
-    checks.append(_write_onnx(weights, equations.network, folder / "demo.onnx"))
-    _draw(boundary, solutions, x2, folder / "demo.png")
+    written, missing = [], []
+    try:
+        checks.append(_write_onnx(weights, equations.network, folder / "demo.onnx"))
+        written.append(str(folder / "demo.onnx"))
+    except MissingDependencyError as error:
+        missing.append(f"demo.onnx: {error}")
+    try:
+        _draw(boundary, solutions, x2, folder / "demo.png")
+        written.append(str(folder / "demo.png"))
+    except MissingDependencyError as error:
+        missing.append(f"demo.png: {error}")
     rows = [["holds" if good else "FAILS", what, seen] for good, what, seen in checks]
     print()
     print_table("Every statement against direct evaluation", ["", "statement", "measured"], rows)
-    print(f"wrote {folder / 'demo.onnx'} and {folder / 'demo.png'}")
-    print(f"next: nneq inspect {folder / 'demo.onnx'}")
+    for name in written:
+        print(f"wrote {name}")
+    if missing:
+        raise MissingDependencyError(problems_message("the demo could not write", missing))
+    print(f"next: nneq inspect {written[0]}")
     return 0 if all(good for good, _, _ in checks) else 1
 
 
