@@ -1,0 +1,1 @@
+"""Exact engines for piecewise-linear networks: lines, planes, cells, nearest points, proofs."""
