@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -20,7 +21,7 @@ def dense(widths: list[int], rule: str, last: str | None = None) -> Network:
     rng = np.random.default_rng(0)
     builder = Builder()
     value = builder.input((1, widths[0]))
-    for k, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         weight = rng.standard_normal((n_out, n_in)).astype(np.float32)
         value = builder.linear(value, Dense(weight, (1,)), np.ones(n_out, np.float32))
         if k < len(widths) - 2:
