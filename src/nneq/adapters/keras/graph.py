@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ __all__ = [
     "is_sequential",
     "known_shapes",
     "preserved_nodes",
+    "symbolic_twin",
+    "traceable",
 ]
 
 
@@ -53,6 +56,76 @@ def known_shapes(model: Any) -> Any:
     if not shapes:
         return None
     return next(iter(shapes.values())) if len(shapes) == 1 else dict(shapes)
+
+
+def symbolic_twin(
+    function: Callable[..., Any], symbol: Callable[[Any], Any]
+) -> Callable[..., Any] | None:
+    """Return a bound method of a layer on a copy whose weights are symbolic tensors.
+
+    A layer may compute with its weights first (``self.scale * x``), which runs on symbolic tensors
+    only when the weights are symbolic too.  The layer itself is not touched.
+
+    Args:
+        function: a method of a layer.
+        symbol: makes the symbolic tensor of a weight.
+
+    Returns:
+        The method, or None when ``function`` is no method of a layer.
+    """
+    layer = getattr(function, "__self__", None)
+    method = getattr(function, "__func__", None)
+    if method is None or not isinstance(layer, keras.layers.Layer):
+        return None
+    made: dict[int, Any] = {}
+
+    def replaced(x: Any) -> Any:
+        if isinstance(x, keras.Variable) or (keras.ops.is_tensor(x) and not is_symbol(x)):
+            if id(x) not in made:
+                made[id(x)] = symbol(x)
+            return made[id(x)]
+        if callable(x):
+            return traceable(x)
+        if isinstance(x, list):
+            return [replaced(part) for part in x]
+        if type(x) is tuple:
+            return tuple(replaced(part) for part in x)
+        if isinstance(x, dict):
+            return {key: replaced(part) for key, part in x.items()}
+        return x
+
+    twin = object.__new__(type(layer))
+    own = {key: value for key, value in vars(layer).items() if key not in _BOOKKEEPING}
+    twin.__dict__.update(vars(layer))
+    twin.__dict__.update({key: replaced(value) for key, value in own.items()})
+    bound: Callable[..., Any] = method.__get__(twin)
+    return bound
+
+
+_BOOKKEEPING = frozenset(
+    {
+        "_inbound_nodes", "_outbound_nodes", "_layers", "_metrics", "_trainable_variables",
+        "_non_trainable_variables", "_seed_generators", "_losses", "_tracker", "_parameters",
+        "_buffers", "_modules", "_torch_params", "_call_context_args", "_self_tracked_trackables",
+        "_build_shapes_dict", "_auto_config", "_parent_path",
+    }
+)  # fmt: skip
+
+
+def traceable(activation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an activation function in a form that runs on symbolic tensors."""
+    if activation is keras.activations.hard_silu:
+        return keras.ops.hard_silu
+    return _mish if activation is keras.activations.mish else activation
+
+
+def is_symbol(x: Any) -> bool:
+    """Return whether ``x`` is a symbolic tensor."""
+    return isinstance(x, keras.KerasTensor)
+
+
+def _mish(x: Any) -> Any:
+    return x * keras.ops.tanh(keras.ops.softplus(x))
 
 
 def attach_mask(tensor: Any, mask: Any) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nneq.adapters.keras.ops_normal import softmax
 from nneq.adapters.keras.registry import layer
 from nneq.errors import UnsupportedError
 from nneq.lowering import Value
+from nneq.lowering.normalization import batch_norm
 
 if TYPE_CHECKING:
     from nneq.adapters.keras.walk import Walk
@@ -82,4 +84,31 @@ def _rescaling(walk: Walk, layer_: Any, inputs: Any) -> Value:
     if parts[0].ndim and keras.config.image_data_format() == "channels_first":
         parts = [v.reshape(v.shape + (1,) * (3 - v.ndim)) if v.ndim else v for v in parts]
     x = b.cast(x, np.float32) if x.dtype.kind != "f" else x
+    if walk.setting(x, 0.1) != 0.1:  # noqa: PLR2004  # a number that float32 rounds
+        parts = [v.astype(np.float32).astype(np.float64) for v in parts]
     return b.add(b.multiply(x, b.constant(parts[0])), b.constant(parts[1]))
+
+
+@layer("BatchNormalization")
+def _batch_normalization(walk: Walk, layer_: Any, inputs: Any, mask: Any = None) -> Value:
+    return batch_norm(
+        walk.b,
+        walk.value(inputs),
+        walk.value(layer_.moving_mean),
+        walk.value(layer_.moving_variance),
+        eps=float(layer_.epsilon),
+        scale=walk.value(layer_.gamma) if layer_.scale else None,
+        bias=walk.value(layer_.beta) if layer_.center else None,
+        axis=layer_.axis,
+    )
+
+
+@layer("Softmax")
+def _softmax(walk: Walk, layer_: Any, inputs: Any, mask: Any = None) -> Value:
+    b, x = walk.b, walk.value(inputs)
+    if mask is not None:
+        # Keras adds a large negative number where the mask is closed; it is never minus infinity.
+        low = b.constant(np.float64(-3e4 if "float16" in layer_.compute_dtype else -1e9))
+        kept = b.where(b.cast(walk.value(mask), bool), b.constant(np.float64(0.0)), low)
+        x = b.add(x, kept)
+    return softmax(walk, x, layer_.axis)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nneq.adapters.keras.ops_image import resize_images
 from nneq.adapters.keras.ops_linear import channels_last_axis
 from nneq.adapters.keras.registry import layer
 from nneq.errors import UnsupportedError
@@ -83,3 +84,12 @@ def _center_crop(walk: Walk, layer_: Any, data: Any) -> Value:
         raise UnsupportedError(msg)
     x = walk.b.slice_axis(x, first, int((high - layer_.height) / 2), layer_.height)
     return walk.b.slice_axis(x, first + 1, int((wide - layer_.width) / 2), layer_.width)
+
+
+@layer("Resizing")
+def _resizing(walk: Walk, layer_: Any, data: Any) -> Value:
+    if layer_.crop_to_aspect_ratio or layer_.pad_to_aspect_ratio:
+        msg = "resizing that keeps the aspect ratio is not supported; crop or pad first"
+        raise UnsupportedError(msg)
+    size = (layer_.height, layer_.width)
+    return resize_images(walk, walk.value(data), size, layer_.interpolation, layer_)

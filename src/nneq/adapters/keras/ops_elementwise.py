@@ -52,7 +52,9 @@ def _bounded(walk: Walk, op: Any, x: Any) -> Value:
 
 @operation("LeakyRelu")
 def _leaky_relu(walk: Walk, op: Any, x: Any) -> Value:
-    return walk.b.elementwise("leaky_relu", walk.value(x), alpha=float(op.negative_slope))
+    value = walk.value(x)
+    slope = walk.setting(value, op.negative_slope)
+    return walk.b.elementwise("leaky_relu", value, alpha=slope)
 
 
 @operation("Elu", "Celu")
@@ -62,7 +64,19 @@ def _elu(walk: Walk, op: Any, x: Any) -> Value:
 
 @operation("Gelu")
 def _gelu(walk: Walk, op: Any, x: Any) -> Value:
-    return walk.b.elementwise("gelu_tanh" if op.approximate else "gelu", walk.value(x))
+    b, value = walk.b, walk.value(x)
+    root, cubic = math.sqrt(2.0), 0.044715
+    if walk.setting(value, cubic) == cubic:
+        return b.elementwise("gelu_tanh" if op.approximate else "gelu", value)
+    if op.approximate:
+        cube = b.scale(
+            b.power(value, b.constant(np.float64(3.0))), np.float64(walk.setting(value, cubic))
+        )
+        inner = b.scale(b.add(value, cube), np.float64(2.0 * math.sqrt(2.0 / math.pi)))
+        return b.multiply(value, b.elementwise("sigmoid", inner))
+    # x/2 (1 + erf(x/c)) = gelu(s x)/s with s = sqrt(2)/c, for TensorFlow's c
+    factor = np.float64(root / walk.setting(value, root))
+    return b.scale(b.elementwise("gelu", b.scale(value, factor)), 1.0 / factor)
 
 
 @operation("SoftShrink", "HardShrink")
@@ -86,8 +100,8 @@ def _relu(walk: Walk, op: Any, x: Any) -> Value:
 def relu(walk: Walk, x: Value, slope: Any, top: Any, threshold: Any) -> Value:
     """Return Keras' rectifier: ``x`` above the threshold (at most ``top``), a line below."""
     b = walk.b
-    slope, threshold = float(slope or 0.0), float(threshold or 0.0)
-    cap = None if top is None else float(top)
+    slope, threshold = walk.setting(x, slope or 0.0), walk.setting(x, threshold or 0.0)
+    cap = None if top is None else walk.setting(x, top)
     if threshold == 0.0:
         if slope == 0.0:
             if cap is None:

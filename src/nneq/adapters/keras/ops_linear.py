@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from nneq.adapters.keras.registry import operation
+from nneq.adapters.keras import graph
+from nneq.adapters.keras.registry import layer, operation
 from nneq.errors import UnsupportedError
 from nneq.ir import linear_map as lm
 from nneq.lowering import Value
@@ -324,3 +325,20 @@ def _adaptive_pool(walk: Walk, op: Any, inputs: Any) -> Value:
             parts.append(reduce(window, (axis,), keepdims=True))
         x = b.concat(parts, axis)
     return from_channels_first(walk, x, op.data_format)
+
+
+# ---------------------------------------------------------------------- grouped layers
+@layer("Conv1D", "Conv2D", "Conv3D")
+def _conv_layer(walk: Walk, conv: Any, inputs: Any) -> Value:
+    """Write a convolution layer; Keras' symbolic form refuses groups, so it is read here."""
+    b = walk.b
+    x = channels_first(walk, walk.value(inputs), conv.data_format)
+    weight = _kernel_first(walk.array(conv.kernel))
+    out = _convolve(walk, conv, x, weight, conv.groups)
+    if conv.use_bias:
+        bias = walk.value(conv.bias)
+        out = b.add(out, b.reshape(bias, (bias.size, *(1,) * conv.rank)))
+    out = from_channels_first(walk, out, conv.data_format)
+    if conv.activation is None:
+        return out
+    return walk.trace(graph.traceable(conv.activation), (out,), {})

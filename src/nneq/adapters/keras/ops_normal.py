@@ -16,7 +16,7 @@ from nneq.lowering.attention import repeat_heads, scaled_dot_product
 if TYPE_CHECKING:
     from nneq.adapters.keras.walk import Walk
 
-__all__: list[str] = []
+__all__ = ["softmax"]
 
 
 def _axes(axis: Any, rank: int) -> tuple[int, ...]:
@@ -28,9 +28,13 @@ def _axes(axis: Any, rank: int) -> tuple[int, ...]:
 
 @operation("Softmax", "LogSoftmax")
 def _softmax(walk: Walk, op: Any, x: Any) -> Value:
-    b, value = walk.b, walk.value(x)
-    log = type(op).__name__ == "LogSoftmax"
-    axes = _axes(op.axis, len(value.shape))
+    return softmax(walk, walk.value(x), op.axis, log=type(op).__name__ == "LogSoftmax")
+
+
+def softmax(walk: Walk, value: Value, axis: Any, *, log: bool = False) -> Value:
+    """Return the softmax (or its logarithm) over one axis or over several together."""
+    b = walk.b
+    axes = _axes(axis, len(value.shape))
     if len(axes) == 1:
         return b.softmax(value, axes[0], log=log)
     rest = [k for k in range(len(value.shape)) if k not in axes]
@@ -120,7 +124,9 @@ def _attention(
 ) -> Value:
     b = walk.b
     q, k, v = (b.permute(walk.value(x), (0, 2, 1, 3)) for x in (query, key, value))
-    factor = None if scale is None else float(scale)
+    factor = float(q.shape[-1]) ** -0.5 if scale is None else float(scale)
+    if scale is None:
+        factor = walk.setting(q, factor)
     cap = 0.0
     if op.attn_logits_soft_cap is not None and keras.backend.backend() != "tensorflow":
         cap = float(op.attn_logits_soft_cap)
@@ -132,7 +138,6 @@ def _attention(
         return b.permute(out, (0, 2, 1, 3))
     k, v = (repeat_heads(b, x, q.shape[1]) for x in (k, v))
     turned = b.permute(k, (0, 1, 3, 2))
-    factor = float(q.shape[-1]) ** -0.5 if factor is None else factor
     scores = b.scale(b.matmul(q, turned), np.float64(factor))
     if bias is not None:
         scores = b.add(scores, walk.value(bias))

@@ -28,6 +28,11 @@ _RANDOM = frozenset(
     }
 )  # fmt: skip
 
+# Their symbolic shape is not the shape they compute (Keras 3.13 to 3.15).
+_MISSTATED = frozenset(
+    {"Activation", "AdaptiveAveragePool", "AdaptiveMaxPool", "DotProductAttention", "Glu"}
+)
+
 
 class Walk:
     """The state of one import.
@@ -75,6 +80,15 @@ class Walk:
             UnsupportedError: when the operand depends on the inputs.
         """
         return self.b.array(self.value(x))
+
+    def setting(self, x: Value, number: Any) -> float:
+        """Return a layer's number as the backend uses it beside ``x``.
+
+        TensorFlow turns Python numbers into float32 even in float64 models.
+        """
+        if x.dtype == np.float64 and keras.backend.backend() == "tensorflow":
+            return float(np.float32(number))
+        return float(number)
 
     def mask_of(self, x: Any) -> Value | None:
         """Return the mask that travels with a value, or None."""
@@ -128,14 +142,20 @@ class Walk:
                 stack.extend(missing)
                 continue
             args, kwargs = node.arguments.fill_in(known)
-            found = self._guarded(node.operation, args, kwargs, node.output_tensors)
+            stated = all(_fits(known[id(t)], t) for t in node.input_tensors)
+            specs = node.output_tensors
+            found = self._guarded(node.operation, args, kwargs, specs, stated)
             known.update({id(t): v for t, v in zip(node.output_tensors, found, strict=True)})
         return [known[id(tensor)] for tensor in outputs]
 
     def _guarded(
-        self, operation: Any, args: Any, kwargs: Any, specs: Sequence[Any]
+        self, operation: Any, args: Any, kwargs: Any, specs: Sequence[Any], stated: bool
     ) -> list[Value]:
-        """Lower one call; a problem is noted, and the walk goes on with stand-ins."""
+        """Lower one call; a problem is noted, and the walk goes on with stand-ins.
+
+        ``stated`` says whether Keras knows the shapes of the arguments, hence of the results.
+        """
+        stated = stated and type(operation).__name__ not in _MISSTATED
         self._path.append(operation.name)
         outer, self.b.origin = self.b.origin, "/".join(self._path)
         before = len(self.problems)
@@ -143,7 +163,8 @@ class Walk:
         poisoned = any(id(x) in self._poisoned for x in inputs)
         try:
             found = keras.tree.flatten(self.apply(operation, args, kwargs))
-            found = [self._fitted(v, spec, inputs) for v, spec in zip(found, specs, strict=True)]
+            pairs = list(zip(found, specs, strict=True))
+            found = [self._fitted(v, spec, inputs, stated) for v, spec in pairs]
         except UnsupportedError as error:
             if not poisoned and len(self.problems) == before:
                 self.problem(operation, str(error))
@@ -164,12 +185,9 @@ class Walk:
         sort = "layer" if isinstance(operation, keras.layers.Layer) else "operation"
         self.problems.append(f"{sort} {self.b.origin!r} ({kind}): {text}")
 
-    def _fitted(self, value: Value, spec: Any, inputs: list[Value]) -> Value:
+    def _fitted(self, value: Value, spec: Any, inputs: list[Value], stated: bool) -> Value:
         """Check the shape against Keras' own and take over the element type."""
-        fits = len(value.shape) == len(spec.shape) and all(
-            want is None or have == want for have, want in zip(value.shape, spec.shape, strict=True)
-        )
-        if not fits:
+        if stated and not _fits(value, spec):
             msg = f"nneq reads the shape {value.shape} where Keras has {tuple(spec.shape)}"
             raise UnsupportedError(msg)
         kind = plain_dtype(spec.dtype)
@@ -373,18 +391,26 @@ class Walk:
             return made
 
         symbols = keras.tree.map_structure(symbol, (args, kwargs))
+        weights: list[tuple[Any, Value]] = []
+
+        def weight(x: Any) -> Any:
+            value = self.value(x)
+            weights.append((keras.KerasTensor(value.shape, dtype=value.dtype.name), value))
+            return weights[-1][0]
+
         try:
             found = function(*symbols[0], **symbols[1])
         except UnsupportedError:
             raise
         except Exception as error:  # a model's own code may raise anything
-            text = next((t for t in str(error).split("\n") if t.strip()), "")
-            msg = (
-                f"its call() cannot run on symbolic tensors ({type(error).__name__}: "
-                f"{text.strip()[:200]}); write it with keras.ops, without data-dependent branches"
-            )
-            raise UnsupportedError(msg) from error
-        return Recording(tuple(inputs), found)
+            twin = graph.symbolic_twin(function, weight)
+            if twin is None:
+                raise UnsupportedError(_untraceable(error)) from error
+            try:
+                found = twin(*symbols[0], **symbols[1])
+            except Exception:  # the first failure is the one to report
+                raise UnsupportedError(_untraceable(error)) from error
+        return Recording(tuple(inputs), found, tuple(weights))
 
     def replay(self, recording: Recording, args: Any, kwargs: dict[str, Any]) -> Any:
         """Return what a recording makes of values of the same structure, shapes and masks."""
@@ -394,6 +420,7 @@ class Walk:
                 mask = self.mask_of(x)
                 given += [x] if mask is None else [x, mask]
         known = {id(t): v for t, v in zip(recording.inputs, given, strict=True)}
+        known.update({id(t): v for t, v in recording.weights})
         leaves = [
             x for x in keras.tree.flatten(recording.outputs) if isinstance(x, keras.KerasTensor)
         ]
@@ -421,10 +448,26 @@ class Recording:
     Args:
         inputs: the symbolic tensors it was given, masks behind their tensors.
         outputs: the structure it returned.
+        weights: symbolic tensors that stand for weights, with their values.
     """
 
     inputs: tuple[Any, ...]
     outputs: Any
+    weights: tuple[tuple[Any, Value], ...] = ()
+
+
+def _untraceable(error: Exception) -> str:
+    text = next((t for t in str(error).split("\n") if t.strip()), "").strip()
+    return (
+        f"its call() cannot run on symbolic tensors ({type(error).__name__}: {text[:160]}); "
+        "write it with keras.ops, without data-dependent branches"
+    )
+
+
+def _fits(value: Value, spec: Any) -> bool:
+    return len(value.shape) == len(spec.shape) and all(
+        want is None or have == want for have, want in zip(value.shape, spec.shape, strict=True)
+    )
 
 
 def plain_dtype(name: Any) -> np.dtype[Any]:
