@@ -6,13 +6,15 @@ columns share one softmax over those columns only, and forbidden entries are exa
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 
+from nneq.ir.network import Affine
 from nneq.lowering.builder import Builder, Value
 
-__all__ = ["masked_softmax", "repeat_heads", "scaled_dot_product"]
+__all__ = ["masked_softmax", "open_softmax", "repeat_heads", "scaled_dot_product"]
 
 _MOST_PATTERNS = 512
 
@@ -138,3 +140,25 @@ def _with_mask(
     if finite.any():
         scores = b.add(scores, b.constant(finite))
     return scores, allowed & open_
+
+
+def open_softmax(b: Builder, x: Value, axis: int) -> Value:
+    r"""Return the softmax over ``axis``, entries with a constant :math:`-\infty` left out.
+
+    A mask that was added as :math:`-\infty` stands in the bias of an affine node; it becomes a
+    softmax over the other entries, and the program holds finite numbers only.
+    """
+    axis %= len(x.shape)
+    node = b.nodes[x.node] if x.node is not None else None
+    if not isinstance(node, Affine) or node.bias is None or not np.isneginf(node.bias).any():
+        return b.softmax(x, axis)
+    closed = np.isneginf(node.bias)
+    if np.broadcast_to(closed, x.shape).all(axis=axis).any():
+        return b.softmax(x, axis)
+    finite = dataclasses.replace(node, bias=np.where(closed, 0.0, node.bias))
+    b.nodes.append(finite)
+    scores = Value(x.shape, x.dtype, node=len(b.nodes) - 1)
+    order = [k for k in range(len(x.shape)) if k != axis] + [axis]
+    allowed = np.broadcast_to(~closed, x.shape).transpose(order)
+    out = masked_softmax(b, b.permute(scores, order), b.constant(allowed))
+    return b.permute(out, [int(k) for k in np.argsort(order)])

@@ -1,0 +1,352 @@
+"""The walk over an exported program: every operator is folded, lowered or named in one error."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export.graph_signature import InputKind, OutputKind
+
+from nneq.adapters.torch.operators import FAMILIES
+from nneq.adapters.torch.registry import LOWERINGS, Call, Constants, numpy_dtype
+from nneq.errors import NneqError, UnsupportedError, problems_message
+from nneq.lowering.builder import Builder, Value
+
+__all__ = ["REMEDY", "Walk", "lower_program"]
+
+REMEDY = (
+    "replace these operators by ones that nneq knows (docs/torch.md lists them), or move them out "
+    "of forward()"
+)
+_PURE = {
+    operator.getitem,
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.floordiv,
+    operator.truediv,
+    operator.mod,
+    operator.neg,
+    operator.eq,
+    operator.ne,
+    operator.lt,
+    operator.le,
+    operator.gt,
+    operator.ge,
+    operator.not_,
+}
+_TORCH_HOME = str(Path(torch.__file__).parent)
+_REASONS = {
+    "complex": "complex numbers have no equations over the reals here",
+    "fft": "Fourier transforms give complex numbers",
+    "nonzero": "the size of its result depends on the inputs",
+    "unique": "the size of its result depends on the inputs",
+    "masked_select": "the size of its result depends on the inputs",
+    "bincount": "the size of its result depends on the inputs",
+    "item": "reads a number out of a tensor (data-dependent control flow)",
+    "_local_scalar_dense": "reads a number out of a tensor (data-dependent control flow)",
+    "isnan": "asks for NaN, which no equation has; remove the check",
+    "isinf": "asks for infinity, which no equation has; remove the check",
+    "isfinite": "asks for NaN and infinity, which no equation has; remove the check",
+    "linalg": "matrix decompositions are not supported",
+    "inverse": "matrix decompositions are not supported",
+    "special": "this special function is not supported",
+    "quantize": "live quantisation is not supported; import the model before it is quantised",
+    "loss": "a loss function belongs to training; import the model without it",
+}
+
+
+class _Missing:
+    """The value of a node that could not be lowered; what depends on it is not reported again."""
+
+
+class Walk:
+    """One walk over a graph and the graphs inside it."""
+
+    def __init__(self, builder: Builder, constants: Constants) -> None:
+        """Start with no problems."""
+        self.b = builder
+        self.constants = constants
+        self.problems: list[str] = []
+
+    def run(self, graph: torch.fx.Graph, feeds: Sequence[Any], owner: Any) -> list[Any]:
+        """Return what the graph returns for the placeholders' values, in order."""
+        env: dict[torch.fx.Node, Any] = {}
+        waiting = iter(feeds)
+        for node in graph.nodes:
+            if node.op == "placeholder":
+                env[node] = next(waiting)
+            elif node.op == "get_attr":
+                env[node] = _attribute(owner, str(node.target))
+            elif node.op == "call_function":
+                env[node] = self._guarded(node, env)
+            elif node.op == "output":
+                return list(_mapped(node.args[0], env))
+            else:
+                self.problems.append(f"node {node.name!r}: {node.op} is not supported")
+                env[node] = _Missing()
+        return []
+
+    def _guarded(self, node: torch.fx.Node, env: dict[torch.fx.Node, Any]) -> Any:
+        args = _mapped(node.args, env)
+        kwargs = _mapped(node.kwargs, env)
+        if _contains((args, kwargs), _Missing):
+            return _Missing()
+        self.b.origin = _origin(node)
+        try:
+            return self._call(node, args, kwargs)
+        except UnsupportedError as error:
+            reason = str(error)
+        except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
+            reason = f"its arguments are outside what is supported ({error})"
+        self.problems.append(f"{_where(node)}: {reason}")
+        return _Missing()
+
+    def _call(self, node: torch.fx.Node, args: Any, kwargs: Any) -> Any:
+        target: Any = node.target
+        if target in _PURE:
+            if target is operator.getitem and isinstance(args[0], Value):
+                msg = "indexing by Python is not supported here"
+                raise UnsupportedError(msg)
+            return target(*args, **kwargs)
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            return self._inner(target, args)
+        if not isinstance(target, torch._ops.OpOverload):
+            return self._plain(target, args, kwargs)
+        if torch.Tag.nondeterministic_seeded in target.tags and not _switched_off(target, args, kwargs):
+            msg = "draws random numbers, so it is no function of the inputs; use eval mode"
+            raise UnsupportedError(msg)
+        if not _contains((args, kwargs), Value):
+            with torch.no_grad():
+                return target(*args, **kwargs)
+        return self._lowered(node, target, args, kwargs)
+
+    def _plain(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if not _contains((args, kwargs), Value):
+            return target(*args, **kwargs)
+        msg = "is not a tensor operator nneq knows"
+        raise UnsupportedError(msg)
+
+    def _inner(self, target: Any, args: Any) -> Any:
+        """Return the result of a block under ``no_grad`` or ``autocast``."""
+        name = target.name()
+        if name == "wrap_with_set_grad_enabled":
+            block, operands = args[1], args[2:]
+        elif name == "wrap_with_autocast":
+            block, operands = args[4], args[5:]
+        else:
+            msg = f"the block {name} (control flow on values) is not supported"
+            raise UnsupportedError(msg)
+        return tuple(self.run(block.graph, operands, block))
+
+    def _lowered(self, node: torch.fx.Node, target: Any, args: Any, kwargs: Any) -> Any:
+        packet = target._schema.name.removeprefix("aten::")  # noqa: SLF001  # no public name
+        lowering = LOWERINGS.get(packet) if target.namespace == "aten" else None
+        if lowering is None:
+            raise UnsupportedError(_reason(packet))
+        metas = node.meta["val"]
+        many = isinstance(metas, list | tuple)
+        tensors = [m for m in metas if isinstance(m, torch.Tensor)] if many else [metas]
+        call = Call(
+            b=self.b,
+            op=packet,
+            arguments=_by_name(target, args, kwargs),
+            shapes=tuple(tuple(int(s) for s in m.shape) for m in tensors),
+            dtype=numpy_dtype(tensors[0].dtype),
+            constants=self.constants,
+            overload=target,
+            torch_dtype=tensors[0].dtype,
+        )
+        found = lowering(call)
+        if isinstance(found, Value):
+            checked = [_typed(found, tensors[0])]
+            return checked if many else checked[0]
+        pairs = zip(found, tensors, strict=False)
+        return [_typed(value, meta) for value, meta in pairs]
+
+
+def _typed(value: Value, meta: torch.Tensor) -> Value:
+    """Return the value with the framework's element type; its shape must be the framework's.
+
+    Raises:
+        NneqError: the shape differs, which is a fault of nneq.
+    """
+    shape = tuple(int(s) for s in meta.shape)
+    if value.shape != shape:
+        msg = f"the lowering gives shape {value.shape}, PyTorch {shape}"
+        raise ValueError(msg)
+    if value.node is None and value.array is None:
+        return value
+    kind = numpy_dtype(meta.dtype)
+    array = value.array
+    if array is not None and array.dtype != kind and not (array.dtype.kind == kind.kind == "f"):
+        array = array.astype(kind)
+    return Value(shape, kind, node=value.node, array=array)
+
+
+def _switched_off(target: Any, args: Any, kwargs: Any) -> bool:
+    """Return whether a random operator is told not to draw: dropout outside training."""
+    named = _by_name(target, args, kwargs)
+    if "train" in named or "training" in named:
+        training = named.get("train", named.get("training"))
+        return not training or named.get("p") == 0 or named.get("dropout") == 0
+    return named.get("dropout_p") == 0
+
+
+def _by_name(target: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Return the arguments by the names of the schema, defaults filled in."""
+    found = {}
+    for place, argument in enumerate(target._schema.arguments):  # noqa: SLF001  # the only way
+        if place < len(args):
+            found[argument.name] = args[place]
+        elif argument.name in kwargs:
+            found[argument.name] = kwargs[argument.name]
+        elif argument.has_default_value():
+            found[argument.name] = argument.default_value
+    return found
+
+
+def _reason(packet: str) -> str:
+    for part, reason in _REASONS.items():
+        if part in packet:
+            return reason
+    return "this operator is not supported"
+
+
+def _mapped(item: Any, env: dict[torch.fx.Node, Any]) -> Any:
+    """Return ``item`` with every graph node replaced by its value."""
+    if isinstance(item, torch.fx.Node):
+        return env[item]
+    if isinstance(item, list | tuple):
+        found = [_mapped(part, env) for part in item]
+        return found if isinstance(item, list) else tuple(found)
+    if isinstance(item, dict):
+        return {key: _mapped(part, env) for key, part in item.items()}
+    return item
+
+
+def _contains(item: Any, kind: type) -> bool:
+    if isinstance(item, list | tuple):
+        return any(_contains(part, kind) for part in item)
+    if isinstance(item, dict):
+        return any(_contains(part, kind) for part in item.values())
+    if isinstance(item, Value) and kind is Value:
+        return item.array is None
+    return isinstance(item, kind)
+
+
+def _attribute(owner: Any, path: str) -> Any:
+    for part in path.split("."):
+        owner = getattr(owner, part)
+    return owner
+
+
+# ---------------------------------------------------------------------- where a node came from
+def _module_of(node: torch.fx.Node) -> tuple[str, str]:
+    """Return the path and the type of the innermost module."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path, kind = next(reversed(stack.values()), ("", ""))
+    path = str(path).removeprefix("model").removeprefix(".")
+    return path, str(kind).rsplit(".", maxsplit=1)[-1]
+
+
+def _origin(node: torch.fx.Node) -> str:
+    path, _ = _module_of(node)
+    return path or node.name
+
+
+def _where(node: torch.fx.Node) -> str:
+    path, kind = _module_of(node)
+    place = f"module {path!r} ({kind})" if path else "the model's own forward()"
+    line = _user_line(node.meta.get("stack_trace") or "")
+    return f"node {node.name!r}: operator {node.target} in {place}{line}"
+
+
+def _user_line(trace: str) -> str:
+    """Return the innermost line outside PyTorch and nneq, as text."""
+    found = ""
+    lines = trace.splitlines()
+    for k, line in enumerate(lines):
+        text = line.strip()
+        if not text.startswith('File "'):
+            continue
+        name = text.split('"')[1]
+        if name.startswith(_TORCH_HOME) or "/nneq/adapters/" in name:
+            continue
+        number = text.split("line ")[-1].split(",")[0]
+        code = lines[k + 1].strip() if k + 1 < len(lines) else ""
+        found = f", {Path(name).name} line {number}: {code}"
+    return found
+
+
+# ---------------------------------------------------------------------- the whole program
+def lower_program(
+    exported: torch.export.ExportedProgram,
+    write_input: Callable[[Builder, int, torch.Tensor], Value],
+    headline: str,
+) -> tuple[Builder, list[Value]]:
+    """Return the builder and the output values of an exported program.
+
+    Args:
+        exported: functional ATen operators, static shapes.
+        write_input: writes the input port of the k-th user input.
+        headline: first line of the error, without a final colon.
+
+    Raises:
+        UnsupportedError: some nodes have no lowering; the message names all of them.
+    """
+    if not FAMILIES or not LOWERINGS:
+        msg = "no operators are declared"
+        raise NneqError(msg)
+    b = Builder()
+    walk = Walk(b, Constants())
+    feeds = _feeds(exported, b, write_input)
+    found = walk.run(exported.graph, feeds, exported.graph_module)
+    outputs = []
+    for spec, value in zip(exported.graph_signature.output_specs, found, strict=True):
+        if spec.kind is OutputKind.USER_OUTPUT:
+            outputs.append(value)
+        elif spec.kind in {OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION}:
+            name = str(spec.target).removeprefix("model.")
+            walk.problems.append(
+                f"forward() changes the model's own tensor {name!r} on every call, so the output is "
+                "no function of the inputs"
+            )
+    for place, value in enumerate(outputs, start=1):
+        if isinstance(value, Value) and value.node is None and value.array is None:
+            walk.problems.append(f"output {place} holds indices that are not supported")
+    if walk.problems:
+        raise UnsupportedError(problems_message(headline, walk.problems, REMEDY))
+    constant = [isinstance(v, torch.Tensor) for v in outputs]
+    return b, [
+        b.constant(walk.constants.array(v)) if still else v
+        for v, still in zip(outputs, constant, strict=True)
+    ]
+
+
+def _feeds(
+    exported: torch.export.ExportedProgram,
+    b: Builder,
+    write_input: Callable[[Builder, int, torch.Tensor], Value],
+) -> list[Any]:
+    signature = exported.graph_signature
+    placeholders = [node for node in exported.graph.nodes if node.op == "placeholder"]
+    feeds: list[Any] = []
+    count = 0
+    for spec, node in zip(signature.input_specs, placeholders, strict=True):
+        target = str(spec.target)
+        if spec.kind is InputKind.USER_INPUT:
+            feeds.append(write_input(b, count, node.meta["val"]))
+            count += 1
+        elif spec.kind is InputKind.BUFFER and not spec.persistent:
+            feeds.append(exported.constants[target].detach())
+        elif spec.kind in {InputKind.PARAMETER, InputKind.BUFFER}:
+            feeds.append(exported.state_dict[target].detach())
+        else:
+            held = exported.constants[target]
+            feeds.append(held.detach() if isinstance(held, torch.Tensor) else held)
+    return feeds
+
