@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from nneq.cli.model import model_path
-from nneq.cli.show import debug_option, jsonable, model_argument, output_option, write_text
+from nneq.cli.show import (
+    debug_option,
+    jsonable,
+    model_argument,
+    output_option,
+    text_target,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from nneq import Equations
 
 __all__ = ["command"]
 
-_FORMATS = ("text", "latex", "python", "sympy", "json")
+_FORMATS = ("text", "latex", "json")
 _FORMS = ("system", "matrix", "expression")
 
 
@@ -47,17 +54,33 @@ def command(
     if outputs and form in {"system", "matrix"}:
         msg = "--output gives single expressions; leave --form out, or ask for --form expression"
         raise click.UsageError(msg)
+    chosen = form or ("expression" if outputs else "system")
     with model_path(model) as path:
         equations = to_equations(path)
-    chosen = form or ("expression" if outputs else "system")
-    names = list(outputs) or [str(name) for name in equations.outputs]
-    write_text(_written(equations, chosen, style, names), target, model)
+        if chosen == "system" and style == "text":
+            with text_target(target, model) as file:
+                equations.write_text(file)
+            return
+        write_text(_written(equations, chosen, style, outputs), target, model)
 
 
-def _written(equations: Equations, form: str, style: str, names: list[str]) -> str:
+def _written(equations: Equations, form: str, style: str, outputs: tuple[str, ...]) -> str:
     if style == "json":
         return json.dumps(jsonable(equations.to_dict()), indent=2, allow_nan=False)
     if form == "matrix":
         matrix = equations.matrix_form()
-        return str(matrix.latex() if style == "latex" else matrix)
-    raise NotImplementedError
+        return matrix.latex() if style == "latex" else str(matrix)
+    if form == "system":
+        return equations.latex()
+    return "\n".join(_expression(equations, name, style) for name in outputs or equations.outputs)
+
+
+def _expression(equations: Equations, key: str, style: str) -> str:
+    name = equations.output_name(key)
+    if style == "latex":
+        import sympy
+
+        from nneq.symbolic.names import latex_name
+
+        return f"{latex_name(name)} = {sympy.latex(equations[name])}"
+    return f"{name} = {equations[name]}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -27,6 +28,7 @@ __all__ = [
     "plot_target",
     "print_json",
     "print_table",
+    "text_target",
     "write_text",
 ]
 
@@ -172,6 +174,17 @@ def _not_the_model(target: str, model: str) -> None:
     if path.exists() and model != "-" and Path(model).exists() and path.samefile(model):
         msg = f"{target} is the model itself; name another file"
         raise click.UsageError(msg)
+
+
+@contextmanager
+def text_target(target: str | None, model: str) -> Iterator[IO[str]]:
+    """Give the open text file that was asked for, or standard output."""
+    if target is None:
+        yield sys.stdout
+        return
+    _not_the_model(target, model)
+    with Path(target).open("w", encoding="utf-8") as file:
+        yield file
 
 
 def write_text(text: str | bytes, target: str | None, model: str) -> None:
