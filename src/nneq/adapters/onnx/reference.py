@@ -1,0 +1,99 @@
+"""The onnx package's own reference forward, made when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, external_data_helper
+
+from nneq.adapters.onnx.structure import needed, ordered
+from nneq.adapters.onnx.tensors import external_bytes, stored_size
+from nneq.errors import NneqError
+
+__all__ = ["Runner"]
+
+Array = np.ndarray[Any, Any]
+
+
+class Runner:
+    """Runs a model with ``onnx.reference``, in the model's own element types.
+
+    Args:
+        model: the model.
+        folder: the folder of its file, for external data.
+        inputs: names of its inputs.
+        outputs: names of the values to return.
+    """
+
+    def __init__(
+        self, model: ModelProto, folder: Path | None, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> None:
+        """Keep the model; nothing is run yet."""
+        self._model = model
+        self._folder = folder
+        self._inputs = tuple(inputs)
+        self._outputs = list(outputs)
+        self._session: Any = None
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        """Return the outputs for one array per input.
+
+        Raises:
+            NneqError: when the reference cannot run the model.
+        """
+        from onnx.reference import ReferenceEvaluator
+
+        if self._session is None:
+            try:
+                self._session = ReferenceEvaluator(self._pruned())
+            except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+                msg = f"the onnx reference cannot run this model: {error}"
+                raise NneqError(msg) from error
+        types = {port.name: port.type.tensor_type.elem_type for port in self._model.graph.input}
+        feeds = {
+            name: _typed(np.asarray(array), types.get(name))
+            for name, array in zip(self._inputs, arrays, strict=True)
+        }
+        with np.errstate(all="ignore"):
+            found = self._session.run(self._outputs, feeds)
+        return [np.asarray(value) for value in found]
+
+    def _pruned(self) -> ModelProto:
+        """Return the model without nodes that reach no wanted output, external data loaded."""
+        graph = self._model.graph
+        known = {t.name for t in graph.initializer} | {p.name for p in graph.input}
+        known |= {s.values.name for s in graph.sparse_initializer}
+        kept = needed(ordered(graph.node, known, "the graph"), self._outputs)
+        external = any(map(external_data_helper.uses_external_data, graph.initializer))
+        declared = [port.name for port in graph.output]
+        if len(kept) == len(graph.node) and not external and declared == self._outputs:
+            return self._model
+        copy = ModelProto()
+        copy.CopyFrom(self._model)
+        del copy.graph.node[:]
+        copy.graph.node.extend(kept)
+        ports = {port.name: port for port in self._model.graph.output}
+        del copy.graph.output[:]
+        for name in self._outputs:
+            if name in ports:
+                copy.graph.output.add().CopyFrom(ports[name])
+            else:
+                copy.graph.output.add().name = name
+        for tensor in copy.graph.initializer:
+            if tensor.data_location == TensorProto.EXTERNAL:
+                raw = external_bytes(tensor, self._folder, stored_size(tensor))
+                del tensor.external_data[:]
+                tensor.data_location = TensorProto.DEFAULT
+                tensor.raw_data = raw
+        return copy
+
+
+def _typed(array: Array, code: int | None) -> Array:
+    from onnx import helper
+
+    if not code:
+        return array
+    return array.astype(helper.tensor_dtype_to_np_dtype(code))

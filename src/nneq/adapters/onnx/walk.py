@@ -1,0 +1,390 @@
+"""The walk over a graph: every node is handed to its operator, functions are expanded in place.
+
+A node that cannot be written is noted, the values it makes become unknown, and the walk goes on,
+so that one error can name every node that is in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+
+from nneq.adapters.onnx import schema as schemas
+from nneq.adapters.onnx.call import OPERATORS, Call
+from nneq.adapters.onnx.limits import MAX_CONSTANT, MAX_DEPTH, MAX_LIVE, MAX_NODES, check_size
+from nneq.adapters.onnx.structure import (
+    FunctionKey,
+    domain_of,
+    function_key,
+    needed,
+    node_label,
+    ordered,
+    reads,
+)
+from nneq.adapters.onnx.tensors import sparse_to_array, tensor_to_array
+from nneq.errors import NneqError, UnsupportedError
+from nneq.lowering import Builder, Value
+
+__all__ = ["Scope", "Walk"]
+
+Loader = Callable[[], Value]
+
+_MALFORMED = (
+    ValueError, TypeError, IndexError, KeyError, AttributeError,
+    ArithmeticError, MemoryError, RuntimeError,
+)  # fmt: skip
+
+
+class Scope:
+    """Names and their values; an inner graph sees the outer one's."""
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        """Start with no name of its own."""
+        self.parent = parent
+        self.values: dict[str, Value | None] = {}
+        self.loaders: dict[str, Loader] = {}
+        self.depth: int = 0 if parent is None else parent.depth + 1
+
+    def find(self, name: str) -> Value | None:
+        """Return a value, or None when it could not be made.
+
+        Raises:
+            KeyError: when nothing makes it.
+        """
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            if name in scope.loaders:
+                value = scope.loaders[name]()
+                scope.values[name] = value
+                return value
+            scope = scope.parent
+        raise KeyError(name)
+
+    def names(self) -> set[str]:
+        """Return every name that can be read here."""
+        found: set[str] = set()
+        scope: Scope | None = self
+        while scope is not None:
+            found |= scope.values.keys() | scope.loaders.keys()
+            scope = scope.parent
+        return found
+
+
+class Walk:
+    """Writes the nodes of a model and of everything inside it.
+
+    Args:
+        builder: the network being written.
+        functions: the model's own functions.
+        folder: the folder of the model's file, for external data.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        functions: Mapping[FunctionKey, FunctionProto],
+        load: Callable[[Any], Value],
+    ) -> None:
+        """Start with an empty record."""
+        self.builder = builder
+        self.functions = functions
+        self.load = load
+        self.problems: list[str] = []
+        self.malformed = False
+        self.notes: list[str] = []
+        self.visited = 0
+        self.depth = 0
+        self.trail: list[str] = []
+
+    # ------------------------------------------------------------------ graphs
+    def run(
+        self,
+        nodes: Sequence[NodeProto],
+        scope: Scope,
+        opsets: Mapping[str, int],
+    ) -> None:
+        """Write ordered nodes; what cannot be written is noted in ``problems``."""
+        for place, node in enumerate(nodes):
+            self.visited += 1
+            if self.visited > MAX_NODES:
+                msg = f"more than {MAX_NODES} nodes once functions and loops are expanded"
+                raise UnsupportedError(msg)
+            self._one(node, place, scope, opsets)
+
+    def _one(
+        self, node: NodeProto, place: int, scope: Scope, opsets: Mapping[str, int]
+    ) -> None:
+        label = node_label(node, place)
+        outside = self.builder.origin
+        self.builder.origin = label
+        try:
+            outputs = self._outputs(node, scope, opsets)
+        except UnsupportedError as error:
+            outputs = self._noted(node, label, opsets, str(error))
+        except _MALFORMED as error:  # an untrusted node can break any operation on its operands
+            self.malformed = True
+            outputs = self._noted(node, label, opsets, str(error) or type(error).__name__)
+        finally:
+            self.builder.origin = outside
+        for name, value in zip(node.output, outputs, strict=False):
+            if name:
+                scope.values[name] = value
+        for name in list(node.output)[len(outputs) :]:
+            if name:
+                scope.values[name] = None
+
+    def _noted(
+        self, node: NodeProto, label: str, opsets: Mapping[str, int], reason: str
+    ) -> list[Value | None]:
+        version = opsets.get(domain_of(node))
+        kind = f"{domain_of(node)}.{node.op_type}" if domain_of(node) else node.op_type
+        kind += f"-{version}" if version is not None else ""
+        inside = f", in {' > '.join(self.trail[-3:])}" if self.trail else ""
+        trace = _origin(node)
+        source = f", from {trace}" if trace else ""
+        text = " ".join(reason.split())
+        self.problems.append(f"node {label!r} ({kind}{inside}{source}): {text[:400]}")
+        return [None] * len(node.output)
+
+    def _outputs(
+        self, node: NodeProto, scope: Scope, opsets: Mapping[str, int]
+    ) -> list[Value | None]:
+        domain = domain_of(node)
+        function = self.functions.get(function_key(node))
+        version = opsets.get(domain)
+        if function is None and version is None:
+            msg = f"the model imports no opset for the domain {domain!r}"
+            raise UnsupportedError(msg)
+        inputs, unknown = self._operands(node, scope)
+        if function is not None:
+            return [None] * len(node.output) if unknown else self.call(node, function, inputs)
+        handler = OPERATORS.get((domain, node.op_type))
+        schema = schemas.schema_of(node.op_type, int(version or 1), domain)
+        if unknown:
+            if handler is None and not _has_body(schema):
+                raise _unknown_operator(node, domain, schema)
+            return [None] * len(node.output)
+        if handler is not None:
+            made = handler(Call(node, domain, int(version or 1), inputs, self, scope, opsets))
+            found = [made] if isinstance(made, Value) else list(made)
+            for value in found:
+                if value is not None:
+                    limit = MAX_LIVE if value.array is None else max(MAX_CONSTANT, _stored(inputs))
+                    check_size(value.shape, limit, "the result")
+            return found
+        body = self._schema_body(node, schema, int(version or 1), inputs)
+        if body is None:
+            raise _unknown_operator(node, domain, schema)
+        return self.call(node, body, inputs, schema)
+
+    def _operands(self, node: NodeProto, scope: Scope) -> tuple[list[Value | None], bool]:
+        found: list[Value | None] = []
+        unknown = False
+        for name in node.input:
+            if not name:
+                found.append(None)
+                continue
+            try:
+                value = scope.find(name)
+            except KeyError:
+                msg = f"nothing makes its operand {name!r}"
+                raise NneqError(msg) from None
+            unknown |= value is None
+            found.append(value)
+        while found and found[-1] is None and not node.input[len(found) - 1]:
+            found.pop()
+        for graph_name in reads(node) - set(node.input):
+            try:
+                unknown |= scope.find(graph_name) is None
+            except KeyError:
+                continue
+        return found, unknown
+
+    # ------------------------------------------------------------------ functions and subgraphs
+    def _schema_body(
+        self, node: NodeProto, schema: Any, version: int, inputs: Sequence[Value | None]
+    ) -> FunctionProto | None:
+        if not _has_body(schema):
+            return None
+        types = []
+        for value in inputs:
+            dtype = np.dtype(np.float32) if value is None else value.dtype
+            types.append(schemas.type_proto(dtype, () if value is None else value.shape))
+        return schemas.function_body(node, schema, version, types)
+
+    def call(
+        self,
+        node: NodeProto,
+        function: FunctionProto,
+        inputs: Sequence[Value | None],
+        schema: Any | None = None,
+    ) -> list[Value | None]:
+        """Write a function's body in place of the node.
+
+        Raises:
+            UnsupportedError: when calls are nested too deep.
+        """
+        self._enter(node)
+        try:
+            scope = Scope()
+            for k, name in enumerate(function.input):
+                given = inputs[k] if k < len(inputs) else None
+                if given is not None:
+                    scope.values[name] = given
+            absent = {
+                name
+                for k, name in enumerate(function.input)
+                if k >= len(inputs) or inputs[k] is None
+            }
+            attributes = _call_attributes(node, function, schema)
+            body = [_bound(inner, attributes, absent) for inner in function.node]
+            where = f"function {function.name!r}"
+            nodes = needed(ordered(body, scope.names(), where), function.output)
+            opsets = {
+                ("" if o.domain == "ai.onnx" else o.domain): o.version
+                for o in function.opset_import
+            }
+            self.run(nodes, scope, opsets)
+            used = list(function.output)[: len(node.output)]
+            return [scope.find(name) if name not in absent else None for name in used]
+        finally:
+            self._leave()
+
+    def graph(
+        self,
+        node: NodeProto,
+        graph: GraphProto,
+        scope: Scope,
+        given: Sequence[Value],
+        opsets: Mapping[str, int],
+    ) -> list[Value | None]:
+        """Write a subgraph in place and return its outputs.
+
+        Args:
+            node: the node that holds the graph.
+            graph: the graph.
+            scope: what the graph sees from outside.
+            given: values of its inputs.
+            opsets: the versions in force.
+        """
+        self._enter(node)
+        try:
+            inner = Scope(scope)
+            if len(given) != len(graph.input):
+                msg = f"its graph takes {len(graph.input)} values, {len(given)} are given"
+                raise NneqError(msg)
+            for port, value in zip(graph.input, given, strict=True):
+                inner.values[port.name] = value
+            self.add_stored(graph, inner)
+            nodes = ordered(graph.node, inner.names(), f"the graph of {node_label(node)!r}")
+            names = [port.name for port in graph.output]
+            self.run(needed(nodes, names), inner, opsets)
+            return [inner.find(name) for name in names]
+        finally:
+            self._leave()
+
+    def add_stored(self, graph: GraphProto, scope: Scope) -> None:
+        """Enter a graph's initialisers; each is read when it is first needed."""
+        for tensor in graph.initializer:
+            scope.loaders[tensor.name] = _loader(self.load, tensor)
+        for sparse in graph.sparse_initializer:
+            scope.loaders[sparse.values.name] = _loader(
+                lambda s: self.builder.constant(sparse_to_array(s)), sparse
+            )
+
+    def _enter(self, node: NodeProto) -> None:
+        self.depth += 1
+        self.trail.append(node.op_type)
+        if self.depth > MAX_DEPTH:
+            self._leave()
+            msg = f"functions or graphs are nested more than {MAX_DEPTH} deep"
+            raise UnsupportedError(msg)
+
+    def _leave(self) -> None:
+        self.depth -= 1
+        self.trail.pop()
+
+
+def _loader(load: Callable[[Any], Value], stored: Any) -> Loader:
+    return lambda: load(stored)
+
+
+def _stored(inputs: Sequence[Value | None]) -> int:
+    """Return how large the largest constant operand is (a weight of the file may be large)."""
+    return max((v.size for v in inputs if v is not None and v.array is not None), default=0)
+
+
+def _has_body(schema: Any | None) -> bool:
+    return schema is not None and (
+        schema.has_function or schema.has_context_dependent_function
+    )
+
+
+def _unknown_operator(node: NodeProto, domain: str, schema: Any | None) -> UnsupportedError:
+    if schema is not None:
+        return UnsupportedError(
+            "this operator is not supported; export the model without it, or cut the model "
+            "before it (onnx.utils.extract_model)"
+        )
+    place = domain or "ai.onnx"
+    return UnsupportedError(
+        f"there is no such operator in {place} at this opset; export the model with standard "
+        "operators"
+    )
+
+
+def _origin(node: NodeProto) -> str:
+    """Return where an exporter says the node came from, or empty text."""
+    for entry in node.metadata_props:
+        if entry.key in {"namespace", "pkg.torch.onnx.namespace"}:
+            return entry.value[:120]
+        if entry.key.endswith("stack_trace"):
+            lines = [line.strip() for line in entry.value.splitlines() if line.strip()]
+            return lines[-1][:120] if lines else ""
+    return ""
+
+
+def _call_attributes(
+    node: NodeProto, function: FunctionProto, schema: Any | None
+) -> dict[str, AttributeProto]:
+    """Return what attribute references inside a function's body mean for this call."""
+    found = {a.name: a for a in function.attribute_proto}
+    if schema is not None:
+        for name, declared in schema.attributes.items():
+            if declared.default_value.type:
+                found[name] = declared.default_value
+    found.update({a.name: a for a in node.attribute})
+    return found
+
+
+def _bound(
+    node: NodeProto, attributes: Mapping[str, AttributeProto], absent: set[str]
+) -> NodeProto:
+    """Return a copy of a function's node with its attribute references filled in."""
+    if not any(a.ref_attr_name or a.HasField("g") for a in node.attribute) and not absent:
+        return node
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    del copy.attribute[:]
+    for own in node.attribute:
+        if own.ref_attr_name:
+            if own.ref_attr_name in attributes:
+                filled = copy.attribute.add()
+                filled.CopyFrom(attributes[own.ref_attr_name])
+                filled.name = own.name
+            continue
+        added = copy.attribute.add()
+        added.CopyFrom(own)
+        if own.HasField("g"):
+            bound = [_bound(inner, attributes, absent) for inner in own.g.node]
+            del added.g.node[:]
+            added.g.node.extend(bound)
+    for place, name in enumerate(copy.input):
+        if name in absent:
+            copy.input[place] = ""
+    return copy
