@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from nneq.api.boundary import Boundary
     from nneq.api.equations import Equations
+    from nneq.api.explanation import Explanation
     from nneq.api.importing import register, to_equations, to_network, watch
     from nneq.api.verification import Verification
     from nneq.boundary.results import (
@@ -43,6 +44,7 @@ __all__ = [
     "Enclosed",
     "Equations",
     "Exact",
+    "Explanation",
     "MissingDependencyError",
     "Nearest",
     "Network",
@@ -73,6 +75,7 @@ _HOMES = {
     "Enclosed": "nneq.boundary.results",
     "Equations": "nneq.api.equations",
     "Exact": "nneq.boundary.results",
+    "Explanation": "nneq.api.explanation",
     "MissingDependencyError": "nneq.errors",
     "Nearest": "nneq.boundary.results",
     "Network": "nneq.ir",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,17 +14,25 @@ from nneq.errors import NneqError
 from nneq.ir import Network, float64
 from nneq.semantics.compiled import Compiled, compile_network
 from nneq.symbolic.layout import Layout, layout_of
-from nneq.symbolic.names import Variable, terminal_text
+from nneq.symbolic.names import Variable, html_block, terminal_text
+from nneq.symbolic.text import equation_lines, system_lines
 
 if TYPE_CHECKING:
     from nneq.api.boundary import Boundary
+    from nneq.api.explanation import Explanation
     from nneq.api.verification import Verification
+    from nneq.symbolic.matrix_form import MatrixForm
 
 __all__ = ["Equations"]
 
 Array = np.ndarray[Any, Any]
 TEXT_LIMIT = 100_000
 """``str`` writes the matrix form above this many terms."""
+LATEX_LIMIT = 20_000
+"""``latex`` writes the matrix form above this many terms."""
+NOTEBOOK_LIMIT = 2_000
+"""A notebook shows the matrix form above this many terms."""
+FORMAT = "nneq-equations-1"
 
 
 class Equations:
@@ -110,23 +118,118 @@ class Equations:
         name = self.output_name(key)
         return expressions(self.layout, [name], pre=True)[name]
 
+    def gradient(self, key: str | int) -> dict[Variable, Any]:
+        """Return ``{input: derivative}`` of an output, each one ``sympy.Expr`` in the inputs.
+
+        Raises:
+            NneqError: there is no such output.
+            UnsupportedError: the closed form would be too large; ``explain`` gives numbers.
+
+        Guarantee: exact (the chain rule over the rules' own derivatives).
+        """
+        from nneq.symbolic.gradient import gradients
+
+        name = self.output_name(key)
+        return gradients(self.layout, [name])[name]
+
+    def jacobian(self) -> Any:
+        """Return the derivatives of all outputs as a ``sympy.Matrix`` of shape ``(m, n)``.
+
+        Raises:
+            UnsupportedError: the closed form would be too large; ``explain`` gives numbers.
+        """
+        import sympy
+
+        from nneq.symbolic.gradient import gradients
+
+        found = gradients(self.layout, self.outputs)
+        return sympy.Matrix([list(found[name].values()) for name in self.outputs])
+
+    def matrix_form(self) -> MatrixForm:
+        """Return the layer-wise matrix equations, for any size of network.
+
+        Its ``equations`` hold the text, the LaTeX and the stored arrays of every layer; nothing
+        scalar is built and no matrix of a convolution.
+        """
+        from nneq.symbolic.matrix_form import matrix_form
+
+        return matrix_form(self.layout)
+
     # ------------------------------------------------------------------ text
     def text(self, digits: int | None = None) -> str:
         """Return the system as text, exact unless ``digits`` is given."""
-        from nneq.symbolic.text import system_lines
-
         return "\n".join(system_lines(self.layout, digits))
 
     def write_text(self, file: IO[str], digits: int | None = None) -> None:
         """Write the system to an open text file, line by line, for networks of any size."""
-        from nneq.symbolic.text import system_lines
-
         lines = system_lines(self.layout, digits)
         while block := list(itertools.islice(lines, 256)):
             file.write("\n".join(block) + "\n")
 
     def __str__(self) -> str:
-        return self.text()
+        if self.layout.term_count <= TEXT_LIMIT:
+            return self.text()
+        return "\n".join([
+            *self.matrix_form().lines(),
+            f"({self.layout.unit_count} equations with about {self.layout.term_count} terms; "
+            "write_text(file) writes them all)",
+        ])
+
+    def latex(self, digits: int | None = None) -> str:
+        """Return the system as a LaTeX ``aligned`` environment; the matrix form when it is large.
+
+        Args:
+            digits: significant digits for display; every weight exactly when None.
+        """
+        from nneq.symbolic.latex import system_latex
+
+        if self.layout.term_count > LATEX_LIMIT:
+            return self.matrix_form().latex()
+        return system_latex(self.layout, digits)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex(6)}$"
+
+    def _repr_html_(self) -> str:
+        from nneq.symbolic.latex import legend_html
+
+        if self.layout.term_count <= NOTEBOOK_LIMIT:
+            shown = self.text(6)
+        else:
+            shown = str(self.matrix_form())
+        return f"{legend_html(self.layout)}<pre>{html_block(shown)}</pre>"
+
+    # ------------------------------------------------------------------ data
+    def to_dict(self) -> dict[str, Any]:
+        """Return the equations as JSON data, exact: floats are written by ``float.hex``.
+
+        The fields: ``format``, ``inputs`` and ``outputs`` (names and labels), ``equations`` (text,
+        or None above a limit) and ``network``, which :meth:`from_dict` reads.
+        """
+        from nneq.ir.serial import network_to_dict
+
+        small = self.layout.term_count <= TEXT_LIMIT
+        return {
+            "format": FORMAT,
+            "inputs": [{"name": str(v), "label": v.label} for v in self.inputs],
+            "outputs": [{"name": str(v), "label": v.label} for v in self.outputs],
+            "equations": list(equation_lines(self.layout)) if small else None,
+            "network": network_to_dict(self.network),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Equations:
+        """Return the equations that ``to_dict`` wrote, bit for bit.
+
+        Raises:
+            NneqError: the data is not such equations.
+        """
+        from nneq.ir.serial import network_from_dict
+
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            msg = f"these are not equations of nneq: the field 'format' is not {FORMAT!r}"
+            raise NneqError(msg)
+        return cls(network_from_dict(data.get("network", {})))
 
     def __repr__(self) -> str:
         source = self.network.source
@@ -157,6 +260,45 @@ class Equations:
     @cached_property
     def _compiled(self) -> Compiled:
         return compile_network(self.network)
+
+    def lambdify(self, backend: str = "numpy") -> Callable[..., Any]:
+        """Return a plain function of the inputs; every common subexpression is computed once.
+
+        Args:
+            backend: ``"numpy"``.
+
+        Returns:
+            ``f(x)`` takes rows ``(batch, n)`` to ``(batch, m)``, or one row ``(n,)`` to ``(m,)``;
+            ``f(x_1, ..., x_n)`` takes numbers or arrays that broadcast to a tuple of outputs.
+            ``f.source`` is its text, which needs NumPy and SciPy only.
+
+        Raises:
+            NneqError: an unknown backend.
+            UnsupportedError: more than two million weights.
+
+        Guarantee: numerical (float64).
+        """
+        from nneq.symbolic.source import function_of, numpy_source
+
+        if backend != "numpy":
+            msg = f"unknown backend {backend!r}; the one there is is 'numpy'"
+            raise NneqError(msg)
+        source = numpy_source(self.layout)
+        return plain_function(function_of(source), source, self.network.input_size)
+
+    def explain(self, x: Any) -> Explanation:
+        """Return what happens at one input ``(n,)``: every unit, the active pieces, the local map.
+
+        Guarantee: numerical (float64).
+        """
+        from nneq.api.explanation import explain
+
+        point = np.asarray(x, dtype=np.float64)
+        n = self.network.input_size
+        if point.shape not in {(n,), (1, n)}:
+            msg = f"expected one input of shape ({n},), got {point.shape}"
+            raise NneqError(msg)
+        return explain(self.network, self.layout, point.reshape(n))
 
     def verify(self, samples: int = 1000, seed: int = 0) -> Verification:
         """Compare the equations with the framework's own forward pass on random inputs.
@@ -204,6 +346,32 @@ class Equations:
             (str(a), str(b)): self.boundary(a, b, **options)
             for a, b in itertools.combinations(self.outputs, 2)
         }
+
+
+def plain_function(
+    rows: Callable[[Array], Array], source: str, count: int
+) -> Callable[..., Any]:
+    """Return ``rows`` as a function of one array or of ``count`` separate values."""
+
+    def equations(*values: Any) -> Any:
+        if len(values) == 1:
+            x = np.asarray(values[0], dtype=np.float64)
+            if x.ndim == 2 and x.shape[1] == count:
+                return rows(x)
+            if x.shape == (count,) or (count == 1 and x.ndim == 0):
+                return rows(x.reshape(1, count))[0]
+            msg = f"expected inputs of shape (batch, {count}) or ({count},), got {x.shape}"
+            raise NneqError(msg)
+        if len(values) != count:
+            msg = f"expected one array or {count} values, got {len(values)} values"
+            raise NneqError(msg)
+        columns = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values))
+        shape = columns[0].shape
+        found = rows(np.stack([column.reshape(-1) for column in columns], axis=1))
+        return tuple(column.reshape(shape)[()] for column in found.T)
+
+    equations.source = source  # type: ignore[attr-defined]  # an attribute of a function
+    return equations
 
 
 def _lookup(key: str | int, names: tuple[Variable, ...], what: str) -> Variable:

@@ -7,7 +7,7 @@ products and functions look like.  The walk is a stream: the rows of one layer l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from nneq.activations import RULES
 from nneq.ir import network as ir
 from nneq.symbolic.layout import Layer, Layout, Operand
 
-__all__ = ["LARGEST_SHARE", "Writer", "entry_params", "formulas", "groups", "product_pairs"]
+__all__ = ["LARGEST_SHARE", "Writer", "entry_params", "formulas", "groups", "pre_formulas", "product_pairs"]
 
 Array = np.ndarray[Any, Any]
 Params = tuple[tuple[str, float], ...]
@@ -78,26 +78,41 @@ def product_pairs(network: ir.Network, node: ir.Product) -> Array:
     return pairs.reshape(math.prod(node.shape), inner, 2)
 
 
-def formulas(layout: Layout, writer: Writer) -> Iterator[tuple[str, Any]]:
-    """Yield ``(name, formula)`` of every unit, in order of computation."""
+def formulas(
+    layout: Layout, writer: Writer, needed: Container[str] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Yield ``(name, formula)`` of every unit, in order of computation.
+
+    Args:
+        layout: the plan.
+        writer: what formulas become.
+        needed: the names to write; all when None.
+    """
     sums = 0
     for layer in layout.layers:
         node = None if layer.place is None else layout.network.nodes[layer.place]
         if isinstance(node, ir.Softmax):
-            yield from _softmax(layout, layer, node, writer, sums)
+            yield from _softmax(layout, layer, node, writer, sums, needed)
             sums += math.prod(node.shape) // max(1, node.shape[node.axis])
         else:
-            for k, formula in enumerate(_entries(layout, layer, node, writer)):
+            chosen = [k for k in range(layer.size) if needed is None or layer.name(k) in needed]
+            if not chosen:
+                continue
+            for k, formula in zip(
+                chosen, _entries(layout, layer, node, writer, chosen), strict=True
+            ):
                 yield layer.name(k), formula
 
 
-def pre_formulas(layout: Layout, layer: Layer, writer: Writer) -> list[Any] | None:
+def pre_formulas(
+    layout: Layout, layer: Layer, writer: Writer, entries: Sequence[int]
+) -> list[Any] | None:
     """Return what an output layer's activation is applied to, or None when it has none."""
     node = None if layer.place is None else layout.network.nodes[layer.place]
     if not isinstance(node, ir.Elementwise | ir.Softmax):
         return None
     operand = layout.operand(node.arg)
-    return [_affine(operand, k, writer) for k in range(layer.size)]
+    return [_affine(operand, k, writer) for k in entries]
 
 
 def _affine(operand: Operand, k: int, writer: Writer) -> Any:
@@ -106,10 +121,9 @@ def _affine(operand: Operand, k: int, writer: Writer) -> Any:
 
 
 def _entries(
-    layout: Layout, layer: Layer, node: ir.Node | None, writer: Writer
+    layout: Layout, layer: Layer, node: ir.Node | None, writer: Writer, entries: Sequence[int]
 ) -> Iterator[Any]:
     operands = layout.formula_operands(layer)
-    entries = range(layer.size)
     match node:
         case None | ir.Affine():
             yield from (_affine(operands[0], k, writer) for k in entries)
@@ -118,16 +132,15 @@ def _entries(
                 argument = _affine(operands[0], k, writer)
                 yield writer.call(node.rule, argument, entry_params(node, k))
         case ir.Product():
-            for pairs in product_pairs(layout.network, node).tolist():
+            left, right = operands
+            for pairs in product_pairs(layout.network, node)[list(entries)].tolist():
                 yield writer.products(
-                    [
-                        (_affine(operands[0], a, writer), _affine(operands[1], b, writer))
-                        for a, b in pairs
-                    ]
+                    [(_affine(left, a, writer), _affine(right, b, writer)) for a, b in pairs]
                 )
         case ir.Maximum():
-            for members in groups(layout.network.nodes[node.arg].shape, node.axes).tolist():
-                yield writer.maximum([_affine(operands[0], m, writer) for m in members])
+            members = groups(layout.network.nodes[node.arg].shape, node.axes)
+            for group in members[list(entries)].tolist():
+                yield writer.maximum([_affine(operands[0], m, writer) for m in group])
         case ir.Select():
             for k in entries:
                 test, yes, no = (_affine(operand, k, writer) for operand in operands)
@@ -138,17 +151,26 @@ def _entries(
 
 
 def _softmax(
-    layout: Layout, layer: Layer, node: ir.Softmax, writer: Writer, sums: int
+    layout: Layout,
+    layer: Layer,
+    node: ir.Softmax,
+    writer: Writer,
+    sums: int,
+    needed: Container[str] | None,
 ) -> Iterator[tuple[str, Any]]:
+    chosen = {k for k in range(layer.size) if needed is None or layer.name(k) in needed}
+    if not chosen:
+        return
     operand = layout.formula_operands(layer)[0]
-    members = groups(node.shape, (node.axis,))
     totals: dict[int, Any] = {}
-    for number, group in enumerate(members.tolist(), sums + 1):
+    for number, group in enumerate(groups(node.shape, (node.axis,)).tolist(), sums + 1):
+        if chosen.isdisjoint(group):
+            continue
         total = writer.exponentials([_affine(operand, k, writer) for k in group])
         if len(group) > LARGEST_SHARE:
             name = f"s_{number}"
             yield name, total
             total = writer.affine([(1.0, name)], 0.0)
         totals.update(dict.fromkeys(group, total))
-    for k in range(layer.size):
+    for k in sorted(chosen):
         yield layer.name(k), writer.share(_affine(operand, k, writer), totals[k], node.log)

@@ -16,22 +16,11 @@ import sympy
 
 from nneq.activations import RULES
 from nneq.symbolic.elementary import MpElementary, SympyElementary
+from nneq.symbolic.latex import function_latex
 
 __all__ = ["ACTIVATIONS", "Activation", "Largest", "activation"]
 
 _NATIVE = {"square", "reciprocal", "power", "sqrt", "exp", "log"}
-_LATEX = {
-    "sigmoid": r"\sigma",
-    "tanh": r"\tanh",
-    "sin": r"\sin",
-    "cos": r"\cos",
-    "tan": r"\tan",
-    "asin": r"\arcsin",
-    "acos": r"\arccos",
-    "atan": r"\arctan",
-    "sinh": r"\sinh",
-    "cosh": r"\cosh",
-}
 _MOST_BITS = 1 << 16
 
 
@@ -116,8 +105,7 @@ class Activation(sympy.Function):
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         z, *params = self.args
-        name = self.rule_name.replace("_", r"\_")
-        head = _LATEX.get(self.rule_name, rf"\operatorname{{{name}}}")
+        head = function_latex(self.rule_name)
         lower = ", ".join(printer._print(p) for p in params)  # noqa: SLF001
         head += f"_{{{lower}}}" if lower else ""
         head += f"^{{{exp}}}" if exp else ""

@@ -96,6 +96,10 @@ class Layout:
         found.update({layer.place: layer for layer in self.layers if layer.place is not None})
         return found
 
+    def layer_at(self, place: int) -> Layer | None:
+        """Return the layer (an input included) whose names the entries of a node have."""
+        return self._by_place.get(place)
+
     @cached_property
     def input_names(self) -> tuple[Variable, ...]:
         """``x_1 ... x_n`` with the feature names of the model."""
@@ -285,6 +289,9 @@ def _alias(node: ir.Node) -> bool:
         return False
     if len(node.terms) == 1:
         return True
+    partial = (lm.Place, lm.Take, lm.Scatter)
+    if not all(any(isinstance(p, partial) for p in t.map.stages()) for t in node.terms):
+        return False
     met = np.zeros(node.shape, dtype=np.int64)
     for term in node.terms:
         ones = np.ones((1, *term.map.in_shape), dtype=np.int64)

@@ -19,6 +19,7 @@ __all__ = [
     "checked",
     "csv_text",
     "entry_name",
+    "html_block",
     "html_text",
     "latex_name",
     "latex_text",
@@ -112,6 +113,11 @@ def latex_text(label: str) -> str:
 def html_text(label: str) -> str:
     """Return the label for HTML text and attributes."""
     return html.escape(terminal_text(label), quote=True)
+
+
+def html_block(text: str) -> str:
+    """Return text of several lines for HTML."""
+    return "\n".join(html.escape(_printable(line), quote=True) for line in text.split("\n"))
 
 
 def csv_text(label: str) -> str:

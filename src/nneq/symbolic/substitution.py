@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nneq.errors import UnsupportedError
@@ -10,7 +10,7 @@ from nneq.symbolic.formulas import formulas, pre_formulas
 from nneq.symbolic.layout import Layout
 from nneq.symbolic.system import SympyWriter
 
-__all__ = ["DEPTH_LIMIT", "SIZE_LIMIT", "Sizes", "expressions", "formula_sizes", "refuse_large"]
+__all__ = ["DEPTH_LIMIT", "SIZE_LIMIT", "Sizes", "ancestors", "expressions", "formula_sizes", "refuse_large"]
 
 SIZE_LIMIT = 50_000
 """Largest number of terms of one substituted expression."""
@@ -99,66 +99,53 @@ def expressions(layout: Layout, wanted: Sequence[str], *, pre: bool = False) -> 
     for name in wanted:
         refuse_large(name, *sizes[name])
     writer = SympyWriter()
-    needed = set(wanted)
     defined: dict[str, Any] = {}
-    keep = {name for name, (size, depth) in sizes.items() if _small(size, depth)}
-    for name, formula in formulas(layout, _Guarded(writer, keep)):
-        if formula is not None and name in keep:
-            writer.define(name, formula)
-            if name in needed:
-                defined[name] = formula
-    if not pre:
-        return defined
-    for layer in layout.outputs:
-        names = [layer.name(k) for k in range(layer.size)]
-        if needed.isdisjoint(names):
-            continue
-        arguments = pre_formulas(layout, layer, _Guarded(writer, keep))
-        if arguments is not None:
-            defined.update(
-                (name, argument)
-                for name, argument in zip(names, arguments, strict=True)
-                if name in needed
-            )
-    return {name: defined[name] for name in wanted}
+    for name, formula in formulas(layout, writer, ancestors(layout, wanted)):
+        writer.define(name, formula)
+        defined[name] = formula
+    found = {name: defined[name] for name in wanted}
+    if pre:
+        for layer in layout.outputs:
+            places = [k for k in range(layer.size) if layer.name(k) in found]
+            arguments = pre_formulas(layout, layer, writer, places)
+            if arguments is not None:
+                found.update((layer.name(k), a) for k, a in zip(places, arguments, strict=True))
+    return found
 
 
-def _small(size: int, depth: int) -> bool:
-    return size <= SIZE_LIMIT and depth <= DEPTH_LIMIT
+class _Reads:
+    """A writer that collects the names a formula reads."""
+
+    def affine(self, terms: Sequence[tuple[float, str]], _constant: float) -> set[str]:
+        return {name for _, name in terms}
+
+    def call(self, _rule: str, argument: set[str], _params: Any) -> set[str]:
+        return argument
+
+    def products(self, pairs: Sequence[tuple[set[str], set[str]]]) -> set[str]:
+        return set().union(*(part for pair in pairs for part in pair))
+
+    def maximum(self, parts: Sequence[set[str]]) -> set[str]:
+        return set().union(*parts)
+
+    def select(self, test: set[str], _relation: str, yes: set[str], no: set[str]) -> set[str]:
+        return test | yes | no
+
+    def exponentials(self, members: Sequence[set[str]]) -> set[str]:
+        return set().union(*members)
+
+    def share(self, member: set[str], whole: set[str], _log: bool) -> set[str]:  # noqa: FBT001
+        return member | whole
 
 
-class _Guarded:
-    """A SymPy writer that gives None for whatever reads a name that is too large to build."""
-
-    def __init__(self, writer: SympyWriter, keep: set[str]) -> None:
-        self._writer = writer
-        self._keep = keep
-
-    def affine(self, terms: Sequence[tuple[float, str]], constant: float) -> Any:
-        if any(name not in self._keep for _, name in terms):
-            return None
-        return self._writer.affine(terms, constant)
-
-    def call(self, rule: str, argument: Any, params: Any) -> Any:
-        return None if argument is None else self._writer.call(rule, argument, params)
-
-    def products(self, pairs: Sequence[tuple[Any, Any]]) -> Any:
-        if any(part is None for pair in pairs for part in pair):
-            return None
-        return self._writer.products(pairs)
-
-    def maximum(self, parts: Sequence[Any]) -> Any:
-        return None if any(part is None for part in parts) else self._writer.maximum(parts)
-
-    def select(self, test: Any, relation: str, yes: Any, no: Any) -> Any:
-        if test is None or yes is None or no is None:
-            return None
-        return self._writer.select(test, relation, yes, no)
-
-    def exponentials(self, members: Sequence[Any]) -> Any:
-        return None if any(m is None for m in members) else self._writer.exponentials(members)
-
-    def share(self, member: Any, whole: Any, log: bool) -> Any:  # noqa: FBT001
-        if member is None or whole is None:
-            return None
-        return self._writer.share(member, whole, log)
+def ancestors(layout: Layout, wanted: Iterable[str]) -> set[str]:
+    """Return the names that the formulas of some units are made of, themselves included."""
+    reads = dict(formulas(layout, _Reads()))
+    found: set[str] = set()
+    stack = list(wanted)
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            stack.extend(reads.get(name, ()))
+    return found

@@ -10,11 +10,12 @@ import mpmath
 import sympy
 
 from nneq.errors import UnsupportedError
-from nneq.symbolic.formulas import formulas, pre_formulas
+from nneq.symbolic.formulas import formulas
 from nneq.symbolic.functions import Largest, activation
-from nneq.symbolic.layout import Layer, Layout
+from nneq.symbolic.latex import latex_number
+from nneq.symbolic.layout import Layout
 
-__all__ = ["SYSTEM_LIMIT", "SympyWriter", "Weight", "pre_of_layer", "system", "weight"]
+__all__ = ["SYSTEM_LIMIT", "SympyWriter", "Weight", "exact", "scaled", "system", "total", "weight"]
 
 SYSTEM_LIMIT = 400_000
 """Largest number of terms that are turned into SymPy objects (about 10 microseconds each)."""
@@ -50,14 +51,6 @@ class Weight(sympy.Float):
 
     def _pythoncode(self, _printer: Any) -> str:
         return repr(float(self))
-
-
-def latex_number(decimal: str) -> str:
-    r"""Return a decimal as LaTeX: ``1e-07`` becomes ``1 \cdot 10^{-7}``."""
-    if "e" not in decimal:
-        return decimal
-    mantissa, exponent = decimal.split("e")
-    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
 
 
 def weight(value: float) -> Any:
@@ -159,11 +152,6 @@ def system(layout: Layout) -> list[Any]:
         sympy.Eq(writer.symbol(name), formula, evaluate=False)
         for name, formula in formulas(layout, writer)
     ]
-
-
-def pre_of_layer(layout: Layout, layer: Layer, writer: SympyWriter) -> list[Any] | None:
-    """Return the pre-activations of an output layer, or None when it has no activation."""
-    return pre_formulas(layout, layer, writer)
 
 
 def exact(value: Any) -> Any:
