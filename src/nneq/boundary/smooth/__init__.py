@@ -1,0 +1,1 @@
+"""Certified engines for smooth and mixed networks: lines, planes, asymptotes."""

@@ -1,0 +1,203 @@
+r"""Branch and prune on many lines at once: where ``g`` has a sign, where it is monotone, the rest.
+
+One level evaluates every open interval of every line together with the second-order Taylor bound:
+an interval is closed with a sign when ``0`` is outside the range, as monotone when ``0`` is outside
+the derivative's range, and is halved otherwise, until rounding error or the smallest width stops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nneq.boundary.results import Clock
+from nneq.semantics.ball import UNIT
+from nneq.semantics.slices import Slices
+
+__all__ = ["OPEN", "Pieces", "Runs", "isolate", "merge", "signs"]
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]
+
+OPEN = 0
+_BATCH = 1 << 15
+_LEVELS = 90
+
+
+@dataclass(slots=True, eq=False)
+class Pieces:
+    """Intervals of lines with what is proven on them.
+
+    Args:
+        line: shape ``(P,)``.
+        low: shape ``(P,)``.
+        high: shape ``(P,)``.
+        kind: 1, -1: the sign of ``g``; 2, -2: strictly increasing, decreasing; 0: open.
+        boxes: how many boxes were examined.
+        stopped: ``""``, ``"budget"`` or ``"interrupted"``.
+    """
+
+    line: Array
+    low: Array
+    high: Array
+    kind: Array
+    boxes: int = 0
+    stopped: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Store:
+    rows: list[tuple[Array, Array, Array, Array]] = field(default_factory=list)
+
+    def add(self, line: Array, low: Array, high: Array, kind: Array) -> None:
+        self.rows.append((line, low, high, kind))
+
+    def pieces(self, boxes: int, stopped: str) -> Pieces:
+        line, low, high, kind = (np.concatenate(part) for part in zip(*self.rows, strict=True))
+        order = np.lexsort((low, line))
+        return Pieces(line[order], low[order], high[order], kind[order], boxes, stopped)
+
+
+def isolate(
+    slices: Slices,
+    line: Array,
+    low: Array,
+    high: Array,
+    *,
+    clock: Clock,
+    progress: Progress | None = None,
+) -> Pieces:
+    """Return a partition of the given intervals into pieces with proven facts.
+
+    Args:
+        slices: the network on its lines (``d = 1``), one output entry.
+        line: which line, shape ``(B,)``.
+        low: left ends.
+        high: right ends.
+        clock: the budget.
+        progress: called with ``(boxes done, boxes open)`` after each level.
+    """
+    store = _Store()
+    boxes = 0
+    stopped = ""
+    level = 0
+    try:
+        while len(line):
+            if clock.over:
+                stopped = "budget"
+                break
+            if level >= _LEVELS:
+                break
+            kinds = np.empty(len(line), dtype=np.int8)
+            for start in range(0, len(line), _BATCH):
+                part = slice(start, start + _BATCH)
+                kinds[part] = _classify(slices, line[part], low[part], high[part])
+            boxes += len(line)
+            clock.spend(len(line))
+            middle = 0.5 * low + 0.5 * high
+            narrow = (middle <= low) | (middle >= high)
+            closed = (kinds != OPEN) | narrow
+            kinds[kinds == _NOISE] = OPEN
+            store.add(line[closed], low[closed], high[closed], kinds[closed])
+            rest = ~closed
+            line = np.repeat(line[rest], 2)
+            ends = np.stack((low[rest], middle[rest], high[rest]))
+            low, high = ends[:2].T.reshape(-1), ends[1:].T.reshape(-1)
+            level += 1
+            if progress is not None:
+                progress(boxes, len(line))
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    store.add(line, low, high, np.zeros(len(line), dtype=np.int8))
+    return store.pieces(boxes, stopped)
+
+
+_NOISE = 9
+
+
+def _classify(slices: Slices, line: Array, low: Array, high: Array) -> Array:
+    """Return the kind of every box; ``_NOISE`` where rounding error decides."""
+    centre = 0.5 * low + 0.5 * high
+    half = np.maximum(high - centre, centre - low) * (1 + 4 * UNIT)
+    arithmetic, (jet,) = slices.jets(line, centre[:, None], half[:, None])
+    with np.errstate(all="ignore"):
+        bottom, top = (end.reshape(-1) for end in arithmetic.range(jet))
+        (steep,) = arithmetic.slopes(jet)
+        steep_low, steep_high = steep.lower.reshape(-1), steep.upper.reshape(-1)
+        fuzz = arithmetic.fuzz(jet).reshape(-1)
+        kinds = np.zeros(len(line), dtype=np.int8)
+        kinds[steep_low > 0] = 2
+        kinds[steep_high < 0] = -2
+        kinds[bottom > fuzz] = 1
+        kinds[top < -fuzz] = -1
+        error = jet.rad[0].reshape(-1) + fuzz
+        noisy = (kinds == 0) & (top - bottom <= 8 * error)
+        kinds[noisy] = _NOISE
+    return kinds
+
+
+@dataclass(slots=True, eq=False)
+class Runs:
+    """Maximal stretches of pieces of one kind, with the proven signs of ``g`` at their ends.
+
+    Args:
+        line: shape ``(R,)``.
+        low: left ends.
+        high: right ends.
+        kind: as in :class:`Pieces`.
+        left: sign at the left end: 1, -1, or 0 (not proven).
+        right: sign at the right end.
+    """
+
+    line: Array
+    low: Array
+    high: Array
+    kind: Array
+    left: Array
+    right: Array
+
+
+def merge(slices: Slices, pieces: Pieces) -> Runs:
+    """Return the runs of the pieces; ends next to no signed piece are evaluated as points."""
+    line, kind = pieces.line, pieces.kind
+    count = len(line)
+    start = np.ones(count, dtype=bool)
+    start[1:] = (
+        (line[1:] != line[:-1]) | (kind[1:] != kind[:-1]) | (pieces.low[1:] != pieces.high[:-1])
+    )
+    first = np.flatnonzero(start)
+    last = np.append(first[1:], count) - 1
+    runs = Runs(
+        line[first], pieces.low[first], pieces.high[last], kind[first],
+        np.zeros(len(first), dtype=np.int8), np.zeros(len(first), dtype=np.int8),
+    )
+    signed = np.abs(runs.kind) == 1
+    runs.left[signed] = runs.kind[signed]
+    runs.right[signed] = runs.kind[signed]
+    joined = np.zeros(len(first), dtype=bool)
+    joined[1:] = (runs.line[1:] == runs.line[:-1]) & (runs.low[1:] == runs.high[:-1])
+    before = np.flatnonzero(joined & ~signed)
+    runs.left[before] = np.where(signed[before - 1], runs.kind[before - 1], 0)
+    after = np.flatnonzero(joined) - 1
+    after = after[~signed[after]]
+    runs.right[after] = np.where(signed[after + 1], runs.kind[after + 1], 0)
+    need_left = np.flatnonzero(~signed & (runs.left == 0))
+    need_right = np.flatnonzero(~signed & (runs.right == 0))
+    if len(need_left) + len(need_right):
+        places = np.concatenate((runs.line[need_left], runs.line[need_right]))
+        points = np.concatenate((runs.low[need_left], runs.high[need_right]))
+        found = signs(slices, places, points)
+        runs.left[need_left] = found[: len(need_left)]
+        runs.right[need_right] = found[len(need_left) :]
+    return runs
+
+
+def signs(slices: Slices, line: Array, t: Array) -> Array:
+    """Return the proven sign of ``g`` at points: 1, -1, or 0 where float64 does not decide."""
+    (ball,) = slices.balls(line, t[:, None])
+    with np.errstate(all="ignore"):
+        low, high = ball.lower.reshape(-1), ball.upper.reshape(-1)
+        return np.where(low > 0, 1, np.where(high < 0, -1, 0)).astype(np.int8)

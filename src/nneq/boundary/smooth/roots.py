@@ -1,0 +1,125 @@
+"""From a run with exactly one root to a tight, proven enclosure; all runs of all lines together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nneq.semantics.ball import UNIT
+from nneq.semantics.slices import Slices
+
+__all__ = ["bracketed", "enclose"]
+
+Array = np.ndarray[Any, Any]
+
+_STEPS = 60
+_TRIES = 12
+
+
+def bracketed(slices: Slices, line: Array, low: Array, high: Array, rising: Array) -> Array:
+    """Return float64 roots inside brackets, by safeguarded inverse interpolation (Chandrupatla).
+
+    Args:
+        slices: the network on its lines.
+        line: which line, shape ``(R,)``.
+        low: left ends.
+        high: right ends.
+        rising: whether ``g`` goes from negative to positive; shape ``(R,)``.
+
+    Guarantee: numerical; the results lie inside the brackets.
+    """
+    flip = np.where(rising, 1.0, -1.0)
+
+    def g(places: Array, t: Array) -> Array:
+        values = slices.floats(line[places], t[:, None])[0].reshape(-1)
+        return np.asarray(values * flip[places])
+
+    everyone = np.arange(len(line))
+    a, b = high.astype(np.float64).copy(), low.astype(np.float64).copy()
+    ends = g(np.concatenate((everyone, everyone)), np.concatenate((a, b)))
+    fa, fb = np.maximum(ends[: len(line)], 0.0), np.minimum(ends[len(line) :], 0.0)
+    c, fc = a.copy(), fa.copy()
+    share = np.full(len(line), 0.5)
+    live = everyone
+    result = 0.5 * a + 0.5 * b
+    for _ in range(_STEPS):
+        if not len(live):
+            break
+        t = a[live] + share[live] * (b[live] - a[live])
+        ft = g(live, t)
+        same = np.sign(ft) == np.sign(fa[live])
+        i, j = live[same], live[~same]
+        c[i], fc[i] = a[i], fa[i]
+        c[j], fc[j] = b[j], fb[j]
+        b[j], fb[j] = a[j], fa[j]
+        a[live], fa[live] = t, ft
+        best = np.abs(fa[live]) < np.abs(fb[live])
+        result[live] = np.where(best, a[live], b[live])
+        width = np.abs(b[live] - a[live])
+        tolerance = 2 * UNIT * np.abs(result[live]) + 1e-300
+        done = (width <= 4 * tolerance) | (np.minimum(np.abs(fa[live]), np.abs(fb[live])) == 0)
+        with np.errstate(all="ignore"):
+            xi = (a[live] - b[live]) / (c[live] - b[live])
+            phi = (fa[live] - fb[live]) / (fc[live] - fb[live])
+            inverse = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi)
+            step = fa[live] / (fb[live] - fa[live]) * fc[live] / (fb[live] - fc[live]) + (
+                c[live] - a[live]
+            ) / (b[live] - a[live]) * fa[live] / (fc[live] - fa[live]) * fb[live] / (
+                fc[live] - fb[live]
+            )
+            floor = tolerance / np.where(width > 0, width, 1.0)
+        step = np.where(inverse & np.isfinite(step), step, 0.5)
+        share[live] = np.clip(step, floor, 1 - floor)
+        live = live[~done]
+    return np.clip(result, low, high)
+
+
+def enclose(
+    slices: Slices, line: Array, low: Array, high: Array, guess: Array
+) -> tuple[Array, Array]:
+    """Return proven enclosures of the one root in every run ``[low, high]``.
+
+    One interval Newton step on a small box around the guess: when its image lies inside the box
+    and inside the run, the run's only root is in the image.  A run for which no box works keeps
+    itself as the enclosure.
+
+    Guarantee: certified, given that every run holds exactly one root.
+    """
+    below, above = low.copy(), high.copy()
+    live = np.arange(len(line))
+    delta = np.maximum(64 * UNIT * np.abs(guess), 1e-14)
+    for _ in range(_TRIES):
+        if not len(live):
+            break
+        half = delta[live] * (1 + 4 * UNIT)
+        arithmetic, (jet,) = slices.jets(line[live], guess[live, None], half[:, None])
+        with np.errstate(all="ignore"):
+            (steep,) = arithmetic.slopes(jet)
+            fuzz = arithmetic.fuzz(jet).reshape(-1)
+            value = jet.mid[0].reshape(-1)
+            error = jet.rad[0].reshape(-1) + fuzz
+            slow = steep.lower.reshape(-1)
+            fast = steep.upper.reshape(-1)
+            least = np.where(slow > 0, slow, np.where(fast < 0, -fast, np.nan))
+            most = np.where(slow > 0, fast, -slow)
+            sign = np.where(slow > 0, 1.0, -1.0)
+            first, second = sign * (-value - error), sign * (-value + error)
+            bottom = np.minimum(first, second)
+            top = np.maximum(first, second)
+            left = np.where(bottom < 0, bottom / least, bottom / most)
+            right = np.where(top > 0, top / least, top / most)
+            slack = 8 * UNIT * (np.maximum(np.abs(left), np.abs(right)) + np.abs(guess[live]))
+            left, right = left - slack, right + slack
+            reach = np.maximum(np.abs(left), np.abs(right))
+            fits = (reach < half) & (guess[live] + left >= low[live]) & (
+                guess[live] + right <= high[live]
+            )
+        found = live[fits]
+        below[found] = guess[found] + left[fits]
+        above[found] = guess[found] + right[fits]
+        wanted = np.where(np.isfinite(reach), 1.5 * reach, 0.0)
+        wanted = np.where(wanted > delta[live], wanted, 8 * delta[live])
+        delta[live] = np.minimum(wanted, high[live] - low[live])
+        live = live[~fits]
+    return below, above

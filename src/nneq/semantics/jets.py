@@ -1,0 +1,512 @@
+r"""Second-order Taylor enclosures over boxes ("T2"), batched, with proven rounding errors.
+
+For a function of ``d`` variables on the boxes ``|x_m - c_m| <= h_m`` a :class:`Jet` holds, for
+every box and every entry of a tensor, balls for the value and the gradient at the centre and for
+the Hessian over the whole box.  Range and gradient over the box follow from Taylor's theorem:
+
+.. math:: f(c + \delta) \in v + \sum_m g_m \delta_m + \tfrac12 \sum_{ml} H_{ml} \delta_m \delta_l .
+
+An affine map acts on all rows alike (one product with ``L`` for the midpoints, one with ``|L|`` for
+the radii); an activation composes by the chain rule with the ranges of :math:`f', f''`.
+
+Networks with kinks or jumps carry two more parts, the range and the (Clarke) gradient over the box
+by plain interval arithmetic; where a Hessian does not exist it is NaN, which every later step reads
+as "use the first-order form" or, where that does not exist either, "use the range".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nneq.semantics import ranges
+from nneq.semantics.ball import (
+    LIBM,
+    TINY,
+    UNIT,
+    Ball,
+    contract,
+    decide,
+    gamma,
+    linear,
+    softmax_range,
+)
+
+if TYPE_CHECKING:
+    from nneq.ir.network import (
+        Affine,
+        Constant,
+        Elementwise,
+        Maximum,
+        Product,
+        Select,
+        Softmax,
+    )
+
+__all__ = ["Jet", "Jets", "pairs"]
+
+Array = np.ndarray[Any, Any]
+
+_UP = 1.0 + 64 * UNIT
+_PEAK = 0.7698003589195012  # of 2 t (1 - t^2), at t = 1/sqrt(3)
+_ROOT = 0.5773502691896257
+
+
+def pairs(d: int) -> list[tuple[int, int]]:
+    """Return the places of a Hessian's entries: ``(m, l)`` with ``m <= l``."""
+    return [(m, l) for m in range(d) for l in range(m, d)]
+
+
+@dataclass(slots=True, eq=False)
+class Jet:
+    """Rows of balls ``(K, B, *shape)``: value, gradient (d), Hessian (pairs), [range, gradient].
+
+    Args:
+        mid: midpoints.
+        rad: radii.
+    """
+
+    mid: Array
+    rad: Array
+
+
+class Jets:
+    """What the node kinds mean for jets over one batch of boxes.
+
+    Args:
+        half: half-widths ``(B, d)``, rounded up.
+        rough: whether range and Clarke gradient are carried (needed across kinks and jumps).
+    """
+
+    def __init__(self, half: Array, *, rough: bool) -> None:
+        """Fix the boxes."""
+        self.half = half
+        self.count, self.d = half.shape
+        self.rough = rough
+        self.pairs = pairs(self.d)
+        self.taylor_rows = 1 + self.d + len(self.pairs)
+        self.rows = self.taylor_rows + (1 + self.d if rough else 0)
+        self._halves: dict[int, list[Array]] = {}
+
+    def _h(self, rank: int) -> list[Array]:
+        """Return the half-widths of every variable, shaped to multiply ``(B, *shape)``."""
+        found = self._halves.get(rank)
+        if found is None:
+            found = [self.half[:, m].reshape(-1, *(1,) * rank) for m in range(self.d)]
+            self._halves[rank] = found
+        return found
+
+    # ---------------------------------------------------------------- reading a jet
+    def front(self, value: Ball, slopes: Sequence[Ball]) -> Jet:
+        """Return the jet of a function that is affine in the variables.
+
+        Args:
+            value: at the centres, ``(B, *shape)``.
+            slopes: one ball ``(B, *shape)`` per variable.
+        """
+        shape = value.shape
+        mid, rad = np.zeros((self.rows, *shape)), np.zeros((self.rows, *shape))
+        mid[0], rad[0] = value.mid, value.rad
+        for m, part in enumerate(slopes, start=1):
+            mid[m], rad[m] = part.mid, part.rad
+        if self.rough:
+            width = sum(
+                part.magnitude() * h
+                for part, h in zip(slopes, self._h(len(shape) - 1), strict=True)
+            )
+            mid[self.taylor_rows] = value.mid
+            rad[self.taylor_rows] = (value.rad + width) * _UP
+            mid[self.taylor_rows + 1 :] = mid[1 : 1 + self.d]
+            rad[self.taylor_rows + 1 :] = rad[1 : 1 + self.d]
+        return Jet(mid, rad)
+
+    def range(self, jet: Jet) -> tuple[Array, Array]:
+        """Return proven ends of the values over the boxes."""
+        mid, rad, d = jet.mid, jet.rad, self.d
+        hs = self._h(mid.ndim - 2)
+        first = rad[0].copy()
+        down: Any = 0.0
+        up: Any = 0.0
+        for m, h in enumerate(hs):
+            first += (np.abs(mid[1 + m]) + rad[1 + m]) * h
+        for k, (m, l) in enumerate(self.pairs, start=1 + d):
+            if m == l:
+                square = 0.5 * hs[m] * hs[m]
+                down = down + square * np.maximum(rad[k] - mid[k], 0.0)
+                up = up + square * np.maximum(rad[k] + mid[k], 0.0)
+            else:
+                cross = hs[m] * hs[l] * (np.abs(mid[k]) + rad[k])
+                down, up = down + cross, up + cross
+        slack = 2 * UNIT * np.abs(mid[0]) + TINY
+        low = mid[0] - ((first + down) * _UP + slack)
+        high = mid[0] + ((first + up) * _UP + slack)
+        if self.rough:
+            t = self.taylor_rows
+            width = rad[0].copy()
+            for m, h in enumerate(hs):
+                width += (np.abs(mid[t + 1 + m]) + rad[t + 1 + m]) * h
+            width = width * _UP + slack
+            box = Ball(mid[t], rad[t])
+            low = np.fmax(np.fmax(low, mid[0] - width), box.lower)
+            high = np.fmin(np.fmin(high, mid[0] + width), box.upper)
+        return low, high
+
+    def slopes(self, jet: Jet) -> list[Ball]:
+        """Return balls of the partial derivatives over the boxes, one per variable."""
+        mid, rad, d = jet.mid, jet.rad, self.d
+        hs = self._h(mid.ndim - 2)
+        widths = [rad[1 + m].copy() for m in range(d)]
+        for k, (m, l) in enumerate(self.pairs, start=1 + d):
+            size = np.abs(mid[k]) + rad[k]
+            widths[m] += size * hs[l]
+            if m != l:
+                widths[l] += size * hs[m]
+        found = [
+            Ball(mid[1 + m], (width + 2 * UNIT * np.abs(mid[1 + m])) * _UP + TINY)
+            for m, width in enumerate(widths)
+        ]
+        if not self.rough:
+            return found
+        t = self.taylor_rows
+        merged = []
+        for m, ball in enumerate(found):
+            other = Ball(mid[t + 1 + m], rad[t + 1 + m])
+            low, high = np.fmax(ball.lower, other.lower), np.fmin(ball.upper, other.upper)
+            merged.append(Ball.interval(low, np.maximum(low, high)))
+        return merged
+
+    def fuzz(self, jet: Jet) -> Array:
+        """Return how far the network executed in float32 may be off anywhere on the boxes."""
+        return np.zeros(jet.mid.shape[1:])
+
+    def value(self, jet: Jet) -> Ball:
+        """Return the values at the centres."""
+        return Ball(jet.mid[0], jet.rad[0])
+
+    def gradient(self, jet: Jet, m: int) -> Ball:
+        """Return the partial derivative by variable ``m`` at the centres."""
+        return Ball(jet.mid[1 + m], jet.rad[1 + m])
+
+    def hessian(self, jet: Jet, k: int) -> Ball:
+        """Return entry ``k`` (of ``pairs``) of the Hessian over the boxes."""
+        return Ball(jet.mid[1 + self.d + k], jet.rad[1 + self.d + k])
+
+    def _parts(self, jet: Jet) -> tuple[Ball, list[Ball], list[Ball], Ball, list[Ball]]:
+        """Return value, gradient, Hessian at their places, and range and gradient over the box."""
+        d = self.d
+        return (
+            self.value(jet),
+            [self.gradient(jet, m) for m in range(d)],
+            [self.hessian(jet, k) for k in range(len(self.pairs))],
+            Ball.interval(*self.range(jet)),
+            self.slopes(jet),
+        )
+
+    def _made(
+        self,
+        value: Ball,
+        gradient: Sequence[Ball],
+        hessian: Sequence[Ball],
+        box: Ball | None = None,
+        steep: Sequence[Ball] = (),
+    ) -> Jet:
+        rows = [value, *gradient, *hessian]
+        if self.rough:
+            if box is None:
+                msg = "a rough jet needs its range"
+                raise TypeError(msg)
+            rows += [box, *steep]
+        shape = np.broadcast_shapes(*(row.shape for row in rows))
+        return Jet(
+            np.stack([np.broadcast_to(row.mid, shape) for row in rows]),
+            np.stack([np.broadcast_to(row.rad, shape) for row in rows]),
+        )
+
+    # ---------------------------------------------------------------- the node kinds
+    def constant(self, node: Constant) -> Jet:
+        """Return a jet with all derivatives 0."""
+        mid = np.zeros((self.rows, self.count, *node.shape))
+        mid[0] = node.value
+        if self.rough:
+            mid[self.taylor_rows] = node.value
+        return Jet(mid, np.zeros_like(mid))
+
+    def affine(self, node: Affine, args: Sequence[Jet]) -> Jet:
+        """Return the mapped rows; the bias enters the value (and the range) only."""
+        mid: Array | None = None
+        rad: Array | None = None
+        fresh = False
+        for term, jet in zip(node.terms, args, strict=True):
+            shape = jet.mid.shape
+            m, r = linear(
+                term.map,
+                jet.mid.reshape(-1, *shape[2:]),
+                jet.rad.reshape(-1, *shape[2:]),
+            )
+            m = m.reshape(*shape[:2], *node.shape)
+            r = r.reshape(*shape[:2], *node.shape)
+            if mid is None or rad is None:
+                mid, rad = m, r
+                fresh = any(stage.fan_in for stage in term.map.stages())
+            else:
+                fresh = True
+                mid = mid + m
+                rad = (rad + r + 1.0625 * UNIT * np.abs(mid)) * _UP
+        if mid is None or rad is None:
+            mid, rad = (np.zeros((self.rows, self.count, *node.shape)) for _ in range(2))
+        if node.bias is not None:
+            bias = node.bias.astype(np.float64, copy=False)
+            if not fresh:
+                mid, rad = mid.copy(), rad.copy()
+            for row in (0, self.taylor_rows) if self.rough else (0,):
+                mid[row] += bias
+                rad[row] = (rad[row] + 1.0625 * UNIT * np.abs(mid[row])) * _UP
+        return Jet(mid, rad)
+
+    def elementwise(self, node: Elementwise, arg: Jet) -> Jet:
+        """Return the composition with an activation."""
+        low, high = self.range(arg)
+        steep = self.slopes(arg)
+        mid, rad, d = arg.mid, arg.rad, self.d
+        fast = _SCALES.get(node.rule)
+        if fast is not None:
+            y, s, p, q = _tanh_facts(fast, mid[0], rad[0], low, high)
+        else:
+            y, s, p, q = _facts(node.rule, node.params, mid[0], rad[0], low, high)
+        shape = np.broadcast_shapes(mid.shape, (1, 1, *y.shape[1:]))
+        out_mid, out_rad = np.empty(shape), np.empty(shape)
+        out_mid[0], out_rad[0] = y.mid, y.rad
+        g, ge = mid[1 : 1 + d], rad[1 : 1 + d]
+        np.multiply(g, s.mid, out=out_mid[1 : 1 + d])
+        size = np.abs(g)
+        out_rad[1 : 1 + d] = (np.abs(s.mid) * (ge + 2 * UNIT * size) + s.rad * (size + ge)) * _UP + TINY
+        p_size, q_size = np.abs(p.mid), np.abs(q.mid)
+        sizes = [np.abs(ball.mid) for ball in steep]
+        for k, (m, l) in enumerate(self.pairs, start=1 + d):
+            square = steep[m].mid * steep[l].mid
+            if m == l:
+                spread = steep[m].rad * (2 * sizes[m] + steep[m].rad)
+            else:
+                spread = sizes[m] * steep[l].rad + steep[m].rad * (sizes[l] + steep[l].rad)
+            bulk = np.abs(square)
+            h, he = mid[k], rad[k]
+            h_size = np.abs(h)
+            out_mid[k] = q.mid * square + p.mid * h
+            out_rad[k] = (
+                q_size * (spread + 4 * UNIT * bulk)
+                + q.rad * (bulk + spread)
+                + p_size * (he + 4 * UNIT * h_size)
+                + p.rad * (h_size + he)
+            ) * _UP + TINY
+        if self.rough:
+            t = self.taylor_rows
+            box = Ball.interval(*ranges.value(node.rule, node.params, low, high))
+            out_mid[t], out_rad[t] = box.mid, box.rad
+            for m in range(d):
+                product = p * steep[m]
+                out_mid[t + 1 + m], out_rad[t + 1 + m] = product.mid, product.rad
+        return Jet(out_mid, out_rad)
+
+    def product(self, node: Product, left: Jet, right: Jet) -> Jet:
+        """Return the product rule, contracted."""
+
+        def times(a: Ball, b: Ball) -> Ball:
+            return contract(node.subscripts, a, b)
+
+        v, g, h, box, steep = self._parts(left)
+        w, k, e, other, side = self._parts(right)
+        gradient = [times(g[m], w) + times(v, k[m]) for m in range(self.d)]
+        hessian = []
+        for place, (m, l) in enumerate(self.pairs):
+            cross = times(steep[m], side[l])
+            cross = cross + (cross if m == l and left is right else times(steep[l], side[m]))
+            hessian.append(times(h[place], other) + times(box, e[place]) + cross)
+        if not self.rough:
+            return self._made(times(v, w), gradient, hessian)
+        slopes = [times(steep[m], other) + times(box, side[m]) for m in range(self.d)]
+        return self._made(times(v, w), gradient, hessian, times(box, other), slopes)
+
+    def maximum(self, node: Maximum, arg: Jet) -> Jet:
+        """Return the rows of the entry that is largest on the whole box, else first order."""
+        rank = len(node.axes)
+        kept = arg.mid.ndim - 2 - rank
+        source = [axis + 2 for axis in node.axes]
+        target = list(range(arg.mid.ndim - rank, arg.mid.ndim))
+
+        def grouped(x: Array, shift: int) -> Array:
+            moved = np.moveaxis(x, [a - shift for a in source], [a - shift for a in target])
+            return moved.reshape(*moved.shape[: x.ndim - rank], -1)
+
+        mid, rad = grouped(arg.mid, 0), grouped(arg.rad, 0)
+        low, high = (grouped(x, 1) for x in self.range(arg))
+        winner = np.argmax(np.where(np.isnan(mid[0]), -np.inf, mid[0]), axis=-1)[..., None]
+        rivals = high.copy()
+        np.put_along_axis(rivals, winner, -np.inf, axis=-1)
+        best = np.take_along_axis(low, winner, axis=-1)[..., 0]
+        sure = best >= rivals.max(axis=-1)
+        pick = np.broadcast_to(winner[None], (mid.shape[0], *winner.shape))
+        out_mid = np.take_along_axis(mid, pick, axis=-1)[..., 0].copy()
+        out_rad = np.take_along_axis(rad, pick, axis=-1)[..., 0].copy()
+        if not sure.all():
+            open_ = ~sure
+            centre = Ball(mid[0], rad[0])
+            value = Ball.interval(centre.lower.max(axis=-1), centre.upper.max(axis=-1))
+            box = Ball.interval(low.max(axis=-1), high.max(axis=-1))
+            out_mid[0] = np.where(open_, value.mid, out_mid[0])
+            out_rad[0] = np.where(open_, value.rad, out_rad[0])
+            out_mid[1 : self.taylor_rows, open_] = np.nan
+            out_rad[1 : self.taylor_rows, open_] = np.nan
+            t = self.taylor_rows
+            out_mid[t] = np.where(open_, box.mid, out_mid[t])
+            out_rad[t] = np.where(open_, box.rad, out_rad[t])
+            live = ~(high < low.max(axis=-1, keepdims=True))
+            for m, ball in enumerate(self.slopes(arg)):
+                bottom, top = grouped(ball.lower, 1), grouped(ball.upper, 1)
+                hull = Ball.interval(
+                    np.where(live, bottom, np.inf).min(axis=-1),
+                    np.where(live, top, -np.inf).max(axis=-1),
+                )
+                out_mid[t + 1 + m] = np.where(open_, hull.mid, out_mid[t + 1 + m])
+                out_rad[t + 1 + m] = np.where(open_, hull.rad, out_rad[t + 1 + m])
+        if out_mid.ndim != 2 + kept:
+            msg = "the maximum lost an axis"
+            raise ValueError(msg)
+        return Jet(out_mid, out_rad)
+
+    def select(self, node: Select, test: Jet, yes: Jet, no: Jet) -> Jet:
+        """Return the branch that is chosen on the whole box; elsewhere only the range is known."""
+        true, false = decide(node.relation, Ball.interval(*self.range(test)))
+        at_true, at_false = decide(node.relation, self.value(test))
+        mid = np.where(true, yes.mid, np.where(false, no.mid, np.nan))
+        rad = np.where(true, yes.rad, np.where(false, no.rad, np.nan))
+        open_ = ~(true | false)
+        if open_.any():
+            t = self.taylor_rows
+            for row, first, second, ends in (
+                (0, at_true, at_false, [(j.mid[0] - j.rad[0], j.mid[0] + j.rad[0]) for j in (yes, no)]),
+                (t, true, false, [self.range(j) for j in (yes, no)]),
+            ):
+                low = np.minimum(
+                    np.where(second, np.inf, ends[0][0]), np.where(first, np.inf, ends[1][0])
+                )
+                high = np.maximum(
+                    np.where(second, -np.inf, ends[0][1]), np.where(first, -np.inf, ends[1][1])
+                )
+                hull = Ball.interval(low, high)
+                mid[row] = np.where(open_, hull.mid, mid[row])
+                rad[row] = np.where(open_, (hull.rad + 4 * UNIT * np.abs(hull.mid)) * _UP, rad[row])
+        return Jet(mid, rad)
+
+    def softmax(self, node: Softmax, arg: Jet) -> Jet:
+        r"""Return softmax or log-softmax.
+
+        With shares :math:`s` and means :math:`\mu_m = \sum_j s_j \partial_m a_j`,
+        :math:`\partial_m \log s_i = \partial_m a_i - \mu_m` and
+        :math:`\partial_{ml} \log s_i = \partial_{ml} a_i - \sum_j s_j \partial_{ml} a_j
+        - \mathrm{cov}_s(\partial_m a, \partial_l a)`.
+        """
+        from nneq.semantics.ball import log_softmax
+
+        axis = node.axis + 1
+        v, g, h, box, steep = self._parts(arg)
+        share = Ball.interval(*softmax_range(v.lower, v.upper, axis))
+        shares = Ball.interval(*softmax_range(box.lower, box.upper, axis))
+        steps = [part - _mean(share, part, axis) for part in g]
+        moves = [part - _mean(shares, part, axis) for part in steep]
+        bends = []
+        for k, (m, l) in enumerate(self.pairs):
+            spread = _mean(shares, moves[m] * moves[l], axis)
+            bends.append(h[k] - _mean(shares, h[k], axis) - spread)
+        if node.log:
+            value, gradient, hessian = log_softmax(v, axis), steps, bends
+            whole, slopes = log_softmax(box, axis), moves
+        else:
+            value, gradient = share, [share * part for part in steps]
+            hessian = [
+                shares * (bends[k] + moves[m] * moves[l]) for k, (m, l) in enumerate(self.pairs)
+            ]
+            whole, slopes = shares, [shares * part for part in moves]
+        return self._made(value, gradient, hessian, whole, slopes)
+
+
+def _mean(shares: Ball, part: Ball, axis: int) -> Ball:
+    product = shares * part
+    count = product.shape[axis]
+    mid = product.mid.sum(axis=axis, keepdims=True)
+    rad = (product.rad + gamma(count + 2) * np.abs(product.mid)).sum(axis=axis, keepdims=True)
+    return Ball(mid, rad * (1.0 + 2 * gamma(count + 8)) + TINY)
+
+
+_SCALES = {"tanh": 1.0, "sigmoid": 0.5}
+
+
+def _tanh_facts(
+    scale: float, v: Array, ve: Array, low: Array, high: Array
+) -> tuple[Ball, Ball, Ball, Ball]:
+    """Return balls of f and f' at ``v +- ve`` and of f' and f'' over ``[low, high]``.
+
+    For ``tanh`` (scale 1) and the sigmoid, which is ``(1 + tanh(z/2))/2`` (scale 1/2): with
+    ``t = tanh(scale z)``, ``f' = c (1 - t^2)`` and ``f'' = -2 scale c t (1 - t^2)``.
+    """
+    points = np.stack((v, low, high))
+    if scale != 1.0:
+        points *= scale
+    t = np.tanh(points)
+    sure = t[1] <= t[2]  # False with NaN
+    pad = LIBM + 2 * UNIT
+    first, left, right = t
+    size_left, size_right = np.abs(left), np.abs(right)
+    big = np.maximum(size_left, size_right)
+    small = np.where((left <= 0) & (right >= 0), 0.0, np.minimum(size_left, size_right))
+    slope_low = np.maximum(1.0 - big * big - 3 * pad, 0.0)
+    slope_high = 1.0 - small * small + 3 * pad
+    bends = -2.0 * t[1:] * (1.0 - t[1:] * t[1:])
+    bend_low, bend_high = np.minimum(bends[0], bends[1]), np.maximum(bends[0], bends[1])
+    bend_low = np.where((left <= _ROOT + pad) & (right >= _ROOT - pad), -_PEAK, bend_low) - 4 * pad
+    bend_high = np.where((left <= pad - _ROOT) & (right >= -_ROOT - pad), _PEAK, bend_high) + 4 * pad
+    c = 1.0 if scale == 1.0 else 0.25
+    p = Ball(0.5 * c * (slope_low + slope_high), 0.5 * c * (slope_high - slope_low) + 8 * UNIT)
+    factor = c * scale
+    q = Ball(
+        0.5 * factor * (bend_low + bend_high), 0.5 * factor * (bend_high - bend_low) + 8 * UNIT
+    )
+    if not sure.all():
+        p.rad[~sure] = np.nan
+        q.rad[~sure] = np.nan
+    value = first if scale == 1.0 else 0.5 * first + 0.5
+    moved = np.where(ve == 0, 0.0, (c * slope_high) * ve)
+    error = pad * np.abs(first) if scale == 1.0 else np.full(first.shape, pad)
+    y = Ball(value, (error + moved) * _UP)
+    s_mid = c * (1.0 - first * first)
+    bent = np.where(ve == 0, 0.0, (np.abs(q.mid) + q.rad) * ve)
+    s = Ball(s_mid, (3 * pad * np.abs(first) + 8 * UNIT + bent) * _UP)
+    return y, s, p, q
+
+
+def _facts(
+    rule: str, params: Mapping[str, Any], v: Array, ve: Array, low: Array, high: Array
+) -> tuple[Ball, Ball, Ball, Ball]:
+    """Return the same for any rule, from its ranges."""
+    steep = ranges.slope(rule, params, low, high)
+    bent = ranges.bend(rule, params, low, high)
+    p, q = Ball.interval(*steep), Ball.interval(*bent)
+    if ranges.is_kinked(rule):
+        centre = Ball(v, ve)
+        ends = centre.lower, centre.upper
+        exact = ve == 0
+        ends = np.where(exact, v, ends[0]), np.where(exact, v, ends[1])
+        value = Ball.interval(*ranges.value(rule, params, *ends))
+        slope = Ball.interval(*ranges.slope(rule, params, *ends))
+        return value, slope, p, q
+    value, slope = ranges.at(rule, params, v, 0), ranges.at(rule, params, v, 1)
+    moved = np.where(ve == 0, 0.0, np.maximum(np.abs(steep[0]), np.abs(steep[1])) * ve)
+    turned = np.where(ve == 0, 0.0, np.maximum(np.abs(bent[0]), np.abs(bent[1])) * ve)
+    return (
+        Ball(value.mid, (value.rad + moved) * _UP),
+        Ball(slope.mid, (slope.rad + turned) * _UP),
+        p,
+        q,
+    )

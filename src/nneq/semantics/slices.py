@@ -1,0 +1,280 @@
+r"""A network on many affine slices :math:`t \mapsto f(o + V t)` at once, ready for repeated use.
+
+Everything before the first nonlinearity is affine in ``t``: it is computed once, in ball
+arithmetic, as ``c + D t``, so the number of inputs of the model no longer matters.  Boxes and
+points of any of the slices are then evaluated together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nneq.ir import network as ir
+from nneq.ir.float64 import Float64
+from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, linear
+from nneq.semantics.jets import Jet, Jets
+from nneq.semantics.ranges import is_kinked
+
+__all__ = ["Front", "Slices", "is_rough"]
+
+Array = np.ndarray[Any, Any]
+
+_UP = 1.0 + 64 * UNIT
+
+
+def is_rough(network: ir.Network) -> bool:
+    """Whether the network has kinks or jumps, so that Hessians need not exist everywhere."""
+    return any(
+        isinstance(node, ir.Maximum | ir.Select)
+        or (isinstance(node, ir.Elementwise) and is_kinked(node.rule))
+        for node in network.nodes
+    )
+
+
+@dataclass(slots=True, eq=False)
+class Front:
+    """A tensor that is affine in the slice's variables: ``value + sum_m slopes[m] t_m``.
+
+    Args:
+        value: balls ``(L, *shape)``, one row per slice.
+        slopes: balls ``(L, *shape)`` (or one row for all slices) per variable.
+        fuzz: float32 statements: how far the executed tensor may be off per unit of
+            ``|t|`` and absolutely, ``(value part, slope parts)``; else None.
+    """
+
+    value: Ball
+    slopes: tuple[Ball, ...]
+
+
+class Slices:
+    """One network restricted to ``L`` slices of ``d`` variables.
+
+    Args:
+        network: over the flat inputs ``x_1 ... x_n`` (ports in order, row-major).
+        origins: shape ``(L, n)``.
+        directions: shape ``(n, d)`` for all slices, or ``(L, n, d)``.
+        precision: ``"real"`` or ``"float32"``.
+    """
+
+    def __init__(
+        self, network: ir.Network, origins: Array, directions: Array, *, precision: str = "real"
+    ) -> None:
+        """Compute the affine part of every slice."""
+        self.network = network
+        self.precision = precision
+        self.rough = is_rough(network)
+        origins = np.asarray(origins, dtype=np.float64)
+        directions = np.asarray(directions, dtype=np.float64)
+        if directions.ndim == 2:
+            directions = directions[None]
+        self.lines, self.d = origins.shape[0], directions.shape[2]
+        self.outputs = [port.node for port in network.outputs]
+        self.fronts: dict[int, Front] = {}
+        with np.errstate(all="ignore"):
+            self._walk_front(origins, directions)
+        self._program = self._live()
+        self.depth = len(self._program)
+
+    # ---------------------------------------------------------------- the affine part
+    def _walk_front(self, origins: Array, directions: Array) -> None:
+        offset = 0
+        for port in self.network.inputs:
+            part = slice(offset, offset + port.size)
+            value = Ball.point(origins[:, part].reshape(-1, *port.shape))
+            slopes = tuple(
+                Ball.point(directions[:, part, m].reshape(-1, *port.shape)) for m in range(self.d)
+            )
+            self.fronts[port.node] = Front(value, slopes)
+            offset += port.size
+        for place, node in enumerate(self.network.nodes):
+            if isinstance(node, ir.Constant):
+                value = Ball.point(np.broadcast_to(node.value, (self.lines, *node.shape)))
+                zero = Ball.point(np.zeros((1, *node.shape)))
+                self.fronts[place] = Front(value, (zero,) * self.d)
+            elif isinstance(node, ir.Affine) and all(arg in self.fronts for arg in node.args):
+                self.fronts[place] = self._affine(node)
+
+    def _affine(self, node: ir.Affine) -> Front:
+        args = [self.fronts[arg] for arg in node.args]
+        rows = [
+            [_mapped(term.map, front.value) for term, front in zip(node.terms, args, strict=True)]
+        ]
+        for m in range(self.d):
+            rows.append(
+                [
+                    _mapped(term.map, front.slopes[m])
+                    for term, front in zip(node.terms, args, strict=True)
+                ]
+            )
+        zero = Ball.point(np.zeros((1, *node.shape)))
+        sums = [_total(parts, zero) for parts in rows]
+        value = sums[0]
+        if node.bias is not None:
+            value = value + Ball.point(np.broadcast_to(node.bias, node.shape)[None])
+        shape = (self.lines, *node.shape)
+        value = Ball(np.broadcast_to(value.mid, shape), np.broadcast_to(value.rad, shape))
+        return Front(value, tuple(sums[1:]))
+
+    def _live(self) -> list[tuple[int, Any, tuple[int, ...], tuple[int, ...]]]:
+        """Return the nodes behind the affine part: ``(place, node, args, values to forget)``."""
+        needed = {place for place in self.outputs if place not in self.fronts}
+        for place in range(len(self.network.nodes) - 1, -1, -1):
+            if place in needed:
+                needed.update(
+                    arg for arg in self.network.nodes[place].args if arg not in self.fronts
+                )
+        used = set(self.outputs)
+        last: dict[int, int] = {}
+        for place in sorted(needed):
+            for arg in self.network.nodes[place].args:
+                last[arg] = place
+                used.add(arg)
+        self.fronts = {place: front for place, front in self.fronts.items() if place in used}
+        program = []
+        for place in sorted(needed):
+            node = self.network.nodes[place]
+            ends = tuple(a for a in set(node.args) if last[a] == place and a not in self.outputs)
+            program.append((place, node, node.args, ends))
+        return program
+
+    def _run(self, arithmetic: Any, made: dict[int, Any], lift: Any) -> list[Any]:
+        """Walk the program; ``lift`` turns a front into a value of the arithmetic."""
+        for place, node, args, ends in self._program:
+            values = []
+            for arg in args:
+                if arg not in made:
+                    made[arg] = lift(self.fronts[arg])
+                values.append(made[arg])
+            made[place] = _step(arithmetic, node, values)
+            for arg in ends:
+                del made[arg]
+        for place in self.outputs:
+            if place not in made:
+                made[place] = lift(self.fronts[place])
+        return [made[place] for place in self.outputs]
+
+    # ---------------------------------------------------------------- evaluations
+    def jets(self, line: Array, centre: Array, half: Array) -> tuple[Jets, list[Jet]]:
+        """Return the outputs' Taylor enclosures on boxes.
+
+        Args:
+            line: which slice, shape ``(B,)``.
+            centre: shape ``(B, d)``.
+            half: half-widths, shape ``(B, d)``, such that the box is inside centre +- half.
+        """
+        arithmetic = Jets(half, rough=self.rough)
+
+        def lift(front: Front) -> Jet:
+            return arithmetic.front(*_placed(front, line, centre))
+
+        with np.errstate(all="ignore"):
+            return arithmetic, self._run(arithmetic, {}, lift)
+
+    def balls(self, line: Array, t: Array, rad: Array | None = None) -> list[Ball]:
+        """Return proven values of the outputs at points (or over boxes) of the slices.
+
+        Args:
+            line: which slice, shape ``(B,)``.
+            t: shape ``(B, d)``.
+            rad: radii of the boxes ``(B, d)``, or None for points.
+        """
+
+        def lift(front: Front) -> Ball:
+            return _widened(front, line, t, rad, self.precision)
+
+        with np.errstate(all="ignore"):
+            return [_broad(b, len(line)) for b in self._run(Balls(self.precision), {}, lift)]
+
+    def floats(self, line: Array, t: Array) -> list[Array]:
+        """Return the outputs in plain float64, without any guarantee, ``(B, *shape)``."""
+
+        def lift(front: Front) -> Array:
+            value = front.value.mid[line]
+            rank = value.ndim - 1
+            for m, slope in enumerate(front.slopes):
+                row = slope.mid if slope.mid.shape[0] == 1 else slope.mid[line]
+                value = value + row * t[:, m].reshape(-1, *(1,) * rank)
+            return value
+
+        with np.errstate(all="ignore"):
+            return self._run(Float64(), {}, lift)
+
+
+def _broad(ball: Ball, count: int) -> Ball:
+    shape = (count, *ball.shape[1:])
+    return Ball(np.broadcast_to(ball.mid, shape), np.broadcast_to(ball.rad, shape))
+
+
+def _step(arithmetic: Any, node: Any, values: Sequence[Any]) -> Any:
+    match node:
+        case ir.Affine():
+            return arithmetic.affine(node, values)
+        case ir.Elementwise():
+            return arithmetic.elementwise(node, values[0])
+        case ir.Product():
+            return arithmetic.product(node, values[0], values[1])
+        case ir.Maximum():
+            return arithmetic.maximum(node, values[0])
+        case ir.Select():
+            return arithmetic.select(node, values[0], values[1], values[2])
+        case ir.Softmax():
+            return arithmetic.softmax(node, values[0])
+        case _:
+            msg = "inputs and constants are affine in the slice's variables"
+            raise TypeError(msg)
+
+
+def _mapped(map_: Any, ball: Ball) -> Ball:
+    return Ball(*linear(map_, ball.mid, ball.rad, zeros=True))
+
+
+def _total(parts: list[Ball], zero: Ball) -> Ball:
+    """Return the sum; entries whose parts are all exactly 0 stay exactly 0."""
+    if not parts:
+        return zero
+    total = parts[0]
+    for part in parts[1:]:
+        mid = total.mid + part.mid
+        total = Ball(mid, (total.rad + part.rad + 1.0625 * UNIT * np.abs(mid)) * _UP)
+    return total
+
+
+def _row(ball: Ball, line: Array) -> Ball:
+    if ball.mid.shape[0] == 1:
+        shape = (len(line), *ball.shape[1:])
+        return Ball(np.broadcast_to(ball.mid, shape), np.broadcast_to(ball.rad, shape))
+    return Ball(ball.mid[line], ball.rad[line])
+
+
+def _placed(front: Front, line: Array, centre: Array) -> tuple[Ball, list[Ball]]:
+    """Return the value at the centres and the slopes, one row per box."""
+    value = _row(front.value, line)
+    mid, rad = value.mid, value.rad
+    slopes = []
+    rank = mid.ndim - 1
+    for m, part in enumerate(front.slopes):
+        slope = _row(part, line)
+        t = centre[:, m].reshape(-1, *(1,) * rank)
+        step = slope.mid * t
+        mid = mid + step
+        rad = (rad + slope.rad * np.abs(t) + 2 * UNIT * (np.abs(step) + np.abs(mid))) * _UP + TINY
+        slopes.append(slope)
+    return Ball(mid, rad), slopes
+
+
+def _widened(
+    front: Front, line: Array, t: Array, rad: Array | None, precision: str
+) -> Ball:
+    value, slopes = _placed(front, line, t)
+    if rad is not None:
+        rank = value.mid.ndim - 1
+        for m, slope in enumerate(slopes):
+            width = rad[:, m].reshape(-1, *(1,) * rank)
+            value = Ball(value.mid, (value.rad + slope.magnitude() * width) * _UP + TINY)
+    if precision == "float32":
+        value = Ball(value.mid, (value.rad + UNIT32 * value.magnitude()) * _UP)
+    return value
