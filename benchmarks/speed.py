@@ -6,6 +6,7 @@ Every time is divided by the peer's time in the same run: below 1 is faster than
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -27,7 +28,7 @@ def mlp(widths: list[int]) -> torch.nn.Sequential:
     """Return a tanh network with random float32 weights."""
     torch.manual_seed(0)
     layers: list[torch.nn.Module] = []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in itertools.pairwise(widths):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.Tanh()]
     return torch.nn.Sequential(*layers[:-1]).eval()
 
