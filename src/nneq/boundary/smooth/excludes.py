@@ -17,6 +17,7 @@ from nneq.boundary.results import Box, Certificate, Clock, Enclosed, Sampled, St
 from nneq.boundary.smooth.search import Bracket, Oracle, newton_points, values
 from nneq.ir import network as ir
 from nneq.semantics.domain import Domain
+from nneq.semantics.gradient import value_and_gradient
 from nneq.semantics.linear_bounds import LinearBounds
 
 __all__ = ["exclude_box", "output_ranges"]
@@ -219,14 +220,26 @@ class _Search:
         points = np.clip(near_low + share * (near_high - near_low), near_low, near_high)
         points[0] = 0.5 * near_low + 0.5 * near_high
         self._numbers(points)
-        if self.bracket is None:
-            start = points[:16]
-            for _ in range(4):
-                start = newton_points(self.oracle.network, start, points[0], "l2", 3)
-                start = np.clip(start, near_low, near_high)
-                self._numbers(start)
+        start = points[:16]
+        for _ in range(4):
+            if self.bracket is not None:
+                return
+            start = newton_points(self.oracle.network, start, points[0], "l2", 3)
+            start = np.clip(start, near_low, near_high)
+            self._numbers(start)
+        self._descend(points[:16], near_low, near_high)
+
+    def _descend(self, start: Array, low: Array, high: Array) -> None:
+        """Follow the signs of the gradient into the box, up and down."""
+        for sign in (1.0, -1.0):
+            point = start
+            for k in range(16):
                 if self.bracket is not None:
                     return
+                _, slope = value_and_gradient(self.oracle.network, point)
+                step = (0.5 * 0.8**k) * (high - low)
+                point = np.clip(point + sign * step * np.sign(slope), low, high)
+            self._numbers(point)
 
     # ------------------------------------------------------------------------------------ answer
     def verdict(self, status: Status) -> Verdict:

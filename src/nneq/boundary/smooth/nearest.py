@@ -1,0 +1,393 @@
+r"""The boundary point nearest to an input, with a proven lower bound on the distance.
+
+Upper bound: Newton steps towards the nearest point of the tangent plane from many starts, and the
+first change of sign on the rays found; the point is certified by proven opposite signs.
+
+Lower bound: linear bounds over a ball of radius ``r``, with the dual norm, prove that no zero is
+nearer than ``r``; the largest such ``r`` is found by trying many at once.  Then the ball is split
+into boxes.  All zeros of a box lie in a half-space :math:`\lambda x + c \le 0` (the lower bound of
+``g``, when ``g`` is positive at the start), so that its zeros are no nearer than
+:math:`(\lambda x_0 + c)/\|\lambda\|_*`; the smallest such number over all boxes left is a proven
+lower bound at any moment.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nneq.boundary.problem import Problem
+from nneq.boundary.results import Certificate, Clock, Enclosed, Nearest, Sampled, Status
+from nneq.boundary.smooth.search import Bracket, Oracle, newton_points, values
+from nneq.errors import NneqError
+from nneq.semantics.ball import UNIT
+from nneq.semantics.domain import Domain, Norm
+from nneq.semantics.linear_bounds import Forms
+
+__all__ = ["nearest_point"]
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[float], None] | None
+
+_STARTS = 48
+_CHUNK = 256
+_CLOSE = 0.999
+_MOST_LOW = 100_000
+_MOST_HIGH = 2_000
+_LOW_DIMENSION = 3
+_ORDERS = {"l2": 2.0, "linf": np.inf, "l1": 1.0}
+
+
+def nearest_point(
+    problem: Problem,
+    x: Array,
+    norm: Norm,
+    *,
+    precision: str = "real",
+    clock: Clock,
+    progress: Progress = None,
+) -> Nearest:
+    """Return the nearest boundary point found and a proven lower bound on the distance.
+
+    Args:
+        problem: the question; with rivals, only points where no rival wins count.
+        x: shape ``(n,)``.
+        norm: ``l2``, ``linf`` or ``l1``.
+        precision: ``real``, or ``float32``: the statement also holds as executed in float32.
+        clock: the budget; without one at most 100,000 boxes (up to 3 inputs) or 2,000.
+        progress: called with the quotient of lower and upper bound.
+
+    Raises:
+        NneqError: an unknown norm, or an input that is not ``n`` finite numbers.
+
+    Guarantee: the lower bound and the sign change at ``point`` are certified; that no nearer point
+    exists is proven as far as ``lower_bound / distance`` says.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if norm not in _ORDERS:
+        msg = f"unknown norm {norm!r}: use 'l2', 'linf' or 'l1'"
+        raise NneqError(msg)
+    if x.shape != (problem.network.input_size,) or not np.isfinite(x).all():
+        msg = (
+            f"the input must be {problem.network.input_size} finite numbers, "
+            f"got shape {x.shape}" + ("" if np.isfinite(x).all() else " with NaN or inf")
+        )
+        raise NneqError(msg)
+    search = _Search(problem, x, norm, precision, clock, progress)
+    status = Status.COMPLETE
+    try:
+        search.run()
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    return search.answer(status)
+
+
+class _Search:
+    def __init__(
+        self,
+        problem: Problem,
+        x: Array,
+        norm: Norm,
+        precision: str,
+        clock: Clock,
+        progress: Progress,
+    ) -> None:
+        self.oracle = Oracle(problem, precision)
+        self.network = problem.network
+        self.x = x
+        self.norm = norm
+        self.order = _ORDERS[norm]
+        self.precision = precision
+        self.clock = clock
+        self.progress = progress
+        self.bracket: Bracket | None = None
+        self.upper = np.inf
+        self.lower = 0.0
+        self.on_boundary = False
+        self.examined = 0
+        self.sign = 0
+
+    def run(self) -> None:
+        """Improve both bounds until they meet or the budget ends."""
+        self.sign = int(self.oracle.signs(self.x[None])[0])
+        if self.sign == 0:
+            self._at_start()
+            return
+        self._search()
+        self._ball()
+        if not self.clock.over:
+            self._split()
+
+    def _at_start(self) -> None:
+        """Settle a start whose sign is not proven: it is on the boundary, or too near to say."""
+        n = self.x.shape[0]
+        steps = 10.0 ** np.arange(-14.0, -3.0) * max(1.0, float(np.abs(self.x).max()))
+        rng = np.random.default_rng(0)
+        _, slope = value_slope(self.network, self.x)
+        ways = np.vstack([slope[None], rng.normal(size=(7, n))])
+        lengths = np.linalg.norm(ways, axis=1, keepdims=True)
+        ways = ways / np.where(lengths > 0, lengths, 1.0)
+        for step in steps:
+            ends = np.concatenate([self.x + step * ways, self.x - step * ways])
+            signs = self.oracle.signs(ends)
+            plus, minus = np.flatnonzero(signs > 0), np.flatnonzero(signs < 0)
+            if plus.size and minus.size:
+                self.bracket = Bracket(ends[plus[0]], ends[minus[0]])
+                self.upper = max(self._far(ends[plus[0]]), self._far(ends[minus[0]]))
+                self.on_boundary = True
+                return
+
+    # ------------------------------------------------------------------------------ upper bound
+    def _far(self, point: Array) -> float:
+        """Return an upper bound of the distance of a point."""
+        return self._length(point - self.x) * (1 + (self.x.shape[0] + 8) * 2 * UNIT)
+
+    def _length(self, step: Array) -> float:
+        return float(np.linalg.norm(step, ord=self.order))
+
+    def _lengths(self, steps: Array) -> Array:
+        return np.asarray(np.linalg.norm(steps, ord=self.order, axis=1))
+
+    def _search(self) -> None:
+        """Look for sign changes on rays, from near to far, and polish the best."""
+        n = self.x.shape[0]
+        rng = np.random.default_rng(0)
+        spread = max(1.0, float(np.abs(self.x).max()))
+        scales = spread * 10.0 ** rng.uniform(-2.0, 1.0, _STARTS)
+        start = self.x + rng.normal(size=(_STARTS, n)) * scales[:, None] / np.sqrt(n)
+        start[0] = self.x
+        found = newton_points(self.network, start, self.x, self.norm, 24)
+        self._rays(np.concatenate([found, start[1:]]))
+        for _ in range(4):
+            if self.bracket is None:
+                return
+            before = self.upper
+            point = self.bracket.point
+            around = point + rng.normal(size=(16, n)) * (0.05 * self.upper / np.sqrt(n))
+            around[0] = point
+            self._rays(newton_points(self.network, around, self.x, self.norm, 8))
+            if self.upper > before * (1 - 1e-6):
+                return
+
+    def _rays(self, points: Array) -> None:
+        """Find the first numeric sign change on the rays from ``x`` through the points."""
+        steps = points - self.x
+        far = self._lengths(steps)
+        good = np.isfinite(far) & (far > 0)
+        if not good.any():
+            return
+        steps, far = steps[good], far[good]
+        share = np.concatenate([np.linspace(0.0, 1.05, 33)[1:], [1.2, 1.5, 2.0, 4.0]])
+        probes = self.x + share[:, None, None] * steps
+        shape = probes.shape
+        numbers = values(self.network, probes.reshape(-1, shape[-1]))[:, 0].reshape(shape[:2])
+        other = self.sign * numbers <= 0
+        other &= np.isfinite(numbers)
+        first = np.where(other.any(axis=0), other.argmax(axis=0), len(share) - 1)
+        reach = np.where(other.any(axis=0), share[first] * far, np.inf)
+        for k in np.argsort(reach, kind="stable")[:6]:
+            if reach[k] < np.inf and reach[k] * (1 - 1.0 / (first[k] + 1)) < self.upper:
+                self._try(self.x + share[first[k]] * steps[k])
+
+    def _try(self, outer: Array) -> None:
+        """Certify a sign change between ``x`` and a point, and keep it if it is nearer."""
+        found = self.oracle.bracket(self.x, outer)
+        if found is not None and self.oracle.continuous:
+            far = max(self._far(found.inner), self._far(found.outer))
+            if far < self.upper:
+                self.upper, self.bracket = far, found
+
+    # ------------------------------------------------------------------------------ lower bound
+    def _free(self, domain: Domain) -> Array:
+        """Return the sets proven to hold no boundary point."""
+        self.clock.spend(domain.count)
+        self.examined += domain.count
+        forms = self.oracle.bounds(domain)
+        own = forms.low[:, 0] > 0 if self.sign > 0 else forms.high[:, 0] < 0
+        return np.asarray(own | self.oracle.loses(domain))
+
+    def _ball(self) -> None:
+        """Find the largest proven ball around ``x``."""
+        n = self.x.shape[0]
+        if self.upper < np.inf:
+            radii = self.upper * np.linspace(0.0, 1.0, 18)[1:]
+        else:
+            everywhere = Domain(np.zeros((1, n)), np.full((1, n), np.inf))
+            if self._free(everywhere)[0]:
+                self.lower = np.inf
+                return
+            radii = 10.0 ** np.linspace(-6.0, 9.0, 31)
+        for _ in range(4):
+            if self.clock.over:
+                return
+            balls = Domain.ball(np.repeat(self.x[None], len(radii), axis=0), radii, self.norm)
+            good = np.flatnonzero(self._free(balls))
+            if good.size:
+                self.lower = max(self.lower, float(radii[good[-1]]))
+            worse = radii[radii > self.lower]
+            if not worse.size:
+                return
+            radii = np.linspace(self.lower, float(worse[0]), 10)[1:-1]
+
+    def _split(self) -> None:
+        """Split the ball into boxes, the most dangerous first, until the bounds meet."""
+        n = self.x.shape[0]
+        most = _MOST_LOW if n <= _LOW_DIMENSION else _MOST_HIGH
+        radius = self.upper if self.upper < np.inf else 16.0 * max(self.lower, 1.0)
+        while self.lower < np.inf:
+            self._split_ball(radius, most)
+            if self.upper < np.inf or self.clock.over or self.examined >= most:
+                return
+            if radius > 1e9:
+                return
+            radius *= 16.0
+
+    def _split_ball(self, radius: float, most: int) -> None:
+        """Raise the lower bound by branch and bound in the ball of the given radius."""
+        low, high = (self.x - radius)[None], (self.x + radius)[None]
+        entries = [(0.0, 0, low[0], high[0])]
+        number = 1
+        while entries and not self.clock.over and self.examined < most:
+            goal = min(self.upper * _CLOSE, radius)
+            if entries[0][0] > self.lower:
+                self.lower = min(entries[0][0], radius, self.upper)
+            if self.lower >= goal:
+                return
+            count = min(_CHUNK, max(1, self.oracle.bounds.batch * 4), len(entries))
+            taken = [heapq.heappop(entries) for _ in range(count)]
+            try:
+                fresh = self._examine(taken, goal)
+            except KeyboardInterrupt:
+                for entry in taken:
+                    heapq.heappush(entries, entry)
+                raise
+            for bound, below, above in fresh:
+                heapq.heappush(entries, (bound, number, below, above))
+                number += 1
+            if self.progress is not None and self.upper < np.inf:
+                self.progress(self.lower / self.upper)
+        if not entries:
+            self.lower = max(self.lower, min(radius, self.upper * _CLOSE))
+
+    def _examine(
+        self, taken: list[tuple[float, int, Array, Array]], goal: float
+    ) -> list[tuple[float, Array, Array]]:
+        """Return the halves of the boxes that may still hold a zero nearer than ``goal``."""
+        low = np.stack([entry[2] for entry in taken])
+        high = np.stack([entry[3] for entry in taken])
+        bound = np.array([entry[0] for entry in taken])
+        domain = self._overlap(low, high, goal)
+        self.clock.spend(len(taken))
+        self.examined += len(taken)
+        forms = self.oracle.bounds(domain)
+        free = forms.low[:, 0] > 0 if self.sign > 0 else forms.high[:, 0] < 0
+        free = free | self.oracle.loses(domain)
+        bound = np.maximum(bound, np.maximum(self._box_far(low, high), self._plane_far(forms)))
+        alive = ~free & (bound < goal)
+        if not alive.any():
+            return []
+        self._improve(low[alive], high[alive])
+        slope = forms.slope_low if self.sign > 0 else forms.slope_high
+        slope = np.abs(np.broadcast_to(slope, (len(taken), *slope.shape[1:]))[alive, 0])
+        low, high, bound = low[alive], high[alive], bound[alive]
+        width = high - low
+        axis = (np.where(np.isnan(slope), 0.0, slope) * width + 1e-9 * width).argmax(axis=1)
+        rows = np.arange(len(low))
+        cut = 0.5 * low[rows, axis] + 0.5 * high[rows, axis]
+        first, second = high.copy(), low.copy()
+        first[rows, axis], second[rows, axis] = cut, cut
+        lows, highs = np.concatenate([low, second]), np.concatenate([first, high])
+        bounds = np.maximum(np.concatenate([bound, bound]), self._box_far(lows, highs))
+        # a box that cannot be halved keeps its bound for ever: the lower bound stops there
+        return [
+            (float(b), p, q) for b, p, q in zip(bounds, lows, highs, strict=True) if b < goal
+        ]
+
+    def _overlap(self, low: Array, high: Array, radius: float) -> Domain:
+        """Return the boxes, cut with the ball in which zeros still count."""
+        box = Domain.box(low, high)
+        if self.norm == "linf":
+            return box
+        radii = np.full(len(low), radius)
+        return Domain(box.center, box.reach, self.x[None], radii, self.norm)
+
+    def _improve(self, low: Array, high: Array) -> None:
+        """Try the middles of boxes where ``g`` has the other sign."""
+        middle = 0.5 * low + 0.5 * high
+        other = self.sign * values(self.network, middle)[:, 0] <= 0
+        if not other.any():
+            return
+        found = middle[other]
+        far = self._lengths(found - self.x)
+        k = int(far.argmin())
+        if far[k] < 1.5 * self.upper:
+            before = self.upper
+            self._try(found[k])
+            if self.upper < before:
+                near = newton_points(self.network, found[k : k + 1], self.x, self.norm, 8)
+                self._rays(near)
+
+    def _box_far(self, low: Array, high: Array) -> Array:
+        """Return lower bounds of the distance from ``x`` to boxes."""
+        gap = np.maximum(0.0, np.maximum(low - self.x, self.x - high))
+        return self._lengths(gap) * (1 - (self.x.shape[0] + 8) * 4 * UNIT)
+
+    def _plane_far(self, forms: Forms) -> Array:
+        """Return lower bounds of the distance from ``x`` to where the linear bound allows zeros."""
+        count = forms.low.shape[0]
+        if self.sign > 0:
+            rows, offset = forms.slope_low, forms.offset_low[:, 0]
+        else:
+            rows, offset = -forms.slope_high, -forms.offset_high[:, 0]
+        start = Domain.box(self.x[None], self.x[None])
+        value = np.broadcast_to(start.span(rows)[0], (count, 1))[:, 0] + offset
+        value = value - 4 * UNIT * (np.abs(value) + np.abs(offset))
+        rows = np.where(np.isfinite(rows), rows, np.nan)
+        dual = {"l2": 2.0, "linf": 1.0, "l1": np.inf}[self.norm]
+        size = np.linalg.norm(rows[:, 0], ord=dual, axis=1) * (1 + 4 * UNIT * self.x.shape[0])
+        size = np.broadcast_to(size, (count,))
+        with np.errstate(all="ignore"):
+            far = np.maximum(value, 0.0) / size * (1 - 16 * UNIT * (self.x.shape[0] + 8))
+        return np.where(np.isfinite(far), far, 0.0)
+
+    # ----------------------------------------------------------------------------------- answer
+    def answer(self, status: Status) -> Nearest:
+        """Return what is proven."""
+        lower = max(0.0, min(self.lower, self.upper))
+        good = self.on_boundary or (self.upper < np.inf and lower >= 0.99 * self.upper)
+        if status is Status.COMPLETE and not good and lower < np.inf:
+            status = Status.BUDGET if self.clock.over else Status.UNDECIDED
+        proof = Enclosed(
+            f"linear bounds of g over the {self.norm} ball and boxes in it, all rounding errors "
+            "included",
+            self.precision,
+        )
+        witness: Certificate = Sampled("no boundary point was found")
+        if self.bracket is not None:
+            gap = self._far(self.bracket.outer) - self._far(self.bracket.inner)
+            witness = Enclosed(
+                f"opposite proven signs of the continuous g on either side, {abs(gap):.3g} apart; "
+                "that it is the nearest one is a local search",
+                self.precision,
+            )
+        return Nearest(
+            None if self.bracket is None else self.bracket.point,
+            self.upper,
+            lower,
+            self.norm,
+            proof,
+            witness,
+            status,
+            {"boxes": self.examined, "seconds": self.clock.seconds},
+        )
+
+
+def value_slope(network: Any, x: Array) -> tuple[float, Array]:
+    """Return value and gradient at one point, numerically."""
+    from nneq.semantics.gradient import value_and_gradient
+
+    value, slope = value_and_gradient(network, x[None])
+    return float(value[0]), slope[0]
