@@ -32,6 +32,7 @@ Order = Literal[0, 1, 2]
 
 _FAR = 40.0
 _NEAR = 1e-15
+_HUGE = 1e90
 
 
 def is_kinked(rule: str) -> bool:
@@ -305,10 +306,15 @@ def _part_ends(declared: Rule, params: Params, low: Array, high: Array, order: O
 
 
 def _one_part(part: Part, params: Params, low: Array, high: Array, order: Order) -> Ends:
-    first = _apply(part, params, Ball.point(low), order)
-    second = _apply(part, params, Ball.point(high), order)
+    first = _apply(part, params, Ball.point(np.clip(low, -_HUGE, _HUGE)), order)
+    second = _apply(part, params, Ball.point(np.clip(high, -_HUGE, _HUGE)), order)
     bottom = np.minimum(first.lower, second.lower)
     top = np.maximum(first.upper, second.upper)
+    cut = (low < -_HUGE) | (high > _HUGE)  # the derivatives have monotone limits there
+    if order:
+        bottom, top = np.where(cut, bottom - 1e-90, bottom), np.where(cut, top + 1e-90, top)
+    else:
+        bottom, top = np.where(cut, -np.inf, bottom), np.where(cut, np.inf, top)
     for text in part.turning[order]:
         place = np.array(float(text))
         extreme = _apply(part, params, Ball.point(place), order)

@@ -7,7 +7,7 @@ points of any of the slices are then evaluated together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +188,22 @@ class Slices:
 
         with np.errstate(all="ignore"):
             return [_broad(b, len(line)) for b in self._run(Balls(self.precision), {}, lift)]
+
+    def walk(self, arithmetic: Any, lift: Callable[[Front], Any]) -> Callable[[Any], Any]:
+        """Run the program in another arithmetic; the result applies a reader to the output.
+
+        Args:
+            arithmetic: what the nodes mean.
+            lift: turns an affine tensor into a value of the arithmetic.
+        """
+        with np.errstate(all="ignore"):
+            (output,) = self._run(arithmetic, {}, lift)
+
+        def read(reader: Any) -> Any:
+            with np.errstate(all="ignore"):
+                return reader(output)
+
+        return read
 
     def floats(self, line: Array, t: Array) -> list[Array]:
         """Return the outputs in plain float64, without any guarantee, ``(B, *shape)``."""
