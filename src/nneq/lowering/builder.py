@@ -174,7 +174,9 @@ class Builder:
     def negative(self, x: Value) -> Value:
         """Return ``-x``."""
         if x.array is not None:
-            return self.constant(-x.array if x.dtype.kind != "b" else -x.array.astype(int))
+            unsigned = x.dtype.kind == "b" or (x.dtype.kind == "u" and x.dtype.itemsize < 8)
+            wide = np.int64 if unsigned else np.float64 if x.dtype.kind == "u" else x.dtype
+            return self.constant(-x.array.astype(wide, copy=False))
         return self.scale(x, np.array(-1.0))
 
     def scale(self, x: Value, factor: Array) -> Value:
@@ -246,7 +248,8 @@ class Builder:
         """Return ``numpy.matmul(a, b)``, batched and broadcast, vectors included."""
         if len(a.shape) == 1:
             row = self.matmul(self.reshape(a, (1, *a.shape)), b)
-            return self.reshape(row, (*row.shape[:-2], row.shape[-1]))
+            gone = -1 if len(b.shape) == 1 else -2
+            return self.reshape(row, [s for k, s in enumerate(row.shape, -len(row.shape)) if k != gone])
         if len(b.shape) == 1:
             column = self.matmul(a, self.reshape(b, (*b.shape, 1)))
             return self.reshape(column, column.shape[:-1])

@@ -143,6 +143,7 @@ def _converted(
     builder = Builder()
     walk = Walk(builder, functions, _stored_reader(builder, folder))
     scope = Scope()
+    walk.codes = {port.name: port.type.tensor_type.elem_type for port in model.graph.input}
     walk.add_stored(model.graph, scope)
     for spec in specs:
         scope.values[spec.label] = _input(builder, spec)

@@ -114,15 +114,12 @@ def _spec(port: ValueInfoProto, example: Any) -> InputSpec:
     batched = symbolic = False
     for axis, dim in enumerate(dims):
         known = dim.dim_value if dim.WhichOneof("value") == "dim_value" else None
-        if known is not None and known > 0:
+        if known is not None and (known > 0 or (known == 0 and (axis or len(dims) == 1))):
             if example is not None and example.shape[axis] != known:
                 msg = f"axis {axis} of the example has {example.shape[axis]} entries, not {known}"
                 raise NneqError(msg)
             sizes.append(int(known))
             batched |= axis == 0 and known == 1 and len(dims) > 1
-        elif known is not None and known < 0:
-            msg = f"axis {axis} has the extent {known}"
-            raise NneqError(msg)
         elif axis == 0 and not _TIME.search(dim.dim_param):
             batched = symbolic = True
             sizes.append(1)

@@ -97,6 +97,7 @@ class Walk:
         self.problems: list[str] = []
         self.malformed = False
         self.notes: list[str] = []
+        self.codes: dict[str, int] = {}
         self.visited = 0
         self.depth = 0
         self.trail: list[str] = []
@@ -162,7 +163,9 @@ class Walk:
             raise UnsupportedError(msg)
         inputs, unknown = self._operands(node, scope)
         if function is not None:
-            return [None] * len(node.output) if unknown else self.call(node, function, inputs)
+            if unknown:
+                return [None] * len(node.output)
+            return self.call(node, function, inputs, opsets)
         handler = OPERATORS.get((domain, node.op_type))
         schema = schemas.schema_of(node.op_type, int(version or 1), domain)
         if unknown:
@@ -180,7 +183,7 @@ class Walk:
         body = self._schema_body(node, schema, int(version or 1), inputs)
         if body is None:
             raise _unknown_operator(node, domain, schema)
-        return self.call(node, body, inputs, schema)
+        return self.call(node, body, inputs, opsets, schema)
 
     def _operands(self, node: NodeProto, scope: Scope) -> tuple[list[Value | None], bool]:
         found: list[Value | None] = []
@@ -222,6 +225,7 @@ class Walk:
         node: NodeProto,
         function: FunctionProto,
         inputs: Sequence[Value | None],
+        opsets: Mapping[str, int],
         schema: Any | None = None,
     ) -> list[Value | None]:
         """Write a function's body in place of the node.
@@ -244,14 +248,18 @@ class Walk:
             attributes = _call_attributes(node, function, schema)
             body = [_bound(inner, attributes, absent) for inner in function.node]
             where = f"function {function.name!r}"
-            nodes = needed(ordered(body, scope.names(), where), function.output)
-            opsets = {
+            wanted = {f: o for f, o in zip(function.output, node.output, strict=False) if o}
+            nodes = needed(ordered(body, scope.names(), where), wanted)
+            own = {
                 ("" if o.domain == "ai.onnx" else o.domain): o.version
                 for o in function.opset_import
             }
-            self.run(nodes, scope, opsets)
+            self.run(nodes, scope, {**opsets, **own})
             used = list(function.output)[: len(node.output)]
-            return [scope.find(name) if name not in absent else None for name in used]
+            return [
+                scope.find(name) if name in wanted and name not in absent else None
+                for name in used
+            ]
         finally:
             self._leave()
 
@@ -292,6 +300,7 @@ class Walk:
         """Enter a graph's initialisers; each is read when it is first needed."""
         for tensor in graph.initializer:
             scope.loaders[tensor.name] = _loader(self.load, tensor)
+            self.codes.setdefault(tensor.name, tensor.data_type)
         for sparse in graph.sparse_initializer:
             scope.loaders[sparse.values.name] = _loader(
                 lambda s: self.builder.constant(sparse_to_array(s)), sparse

@@ -171,6 +171,11 @@ def _extreme(choose: Callable[..., Value], call: Call) -> Value:
         return values[0]
     if all(value.array is not None for value in values):
         values = [retyped(value, kind) for value in values]
+    else:
+        values = [
+            retyped(v, np.float64) if v.array is not None and v.dtype.kind in "iub" else v
+            for v in values
+        ]
     return retyped(choose(*values), kind)
 
 

@@ -104,7 +104,7 @@ def cast(call: Call) -> Value:
     x = call.input(0)
     if call.node.op_type == "CastLike":
         kind = call.input(1).dtype
-        code = 0
+        code = call.walk.codes.get(call.node.input[1], 0) if call.walk.depth == 0 else 0
     else:
         code = int(call.attribute("to"))
         if code == TensorProto.STRING:

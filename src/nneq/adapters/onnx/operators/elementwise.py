@@ -13,7 +13,7 @@ from nneq.lowering import Builder, Value
 
 __all__ = ["unary"]
 
-_OWN = {"Clip", "Pow", "PRelu", "Gelu", "Swish", "Celu", "Mish"}
+_OWN = {"Clip", "Pow", "PRelu", "Gelu", "Swish", "Celu", "Mish", "ThresholdedRelu"}
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -73,6 +73,13 @@ def celu(call: Call) -> Value:
 def mish(call: Call) -> Value:
     """``x tanh(softplus(x))``."""
     return unary(call.builder, "mish", call.input(0))
+
+
+@operator("ThresholdedRelu")
+def thresholded(call: Call) -> Value:
+    """``x`` above ``alpha``, else 0."""
+    theta = float(call.attribute("alpha"))
+    return unary(call.builder, "thresholded_relu", call.input(0), theta=theta)
 
 
 @operator("Gelu")
@@ -181,7 +188,10 @@ def softmax(call: Call) -> Value:
 
 
 def masked_softmax(b: Builder, x: Value, axis: int, *, log: bool = False) -> Value:
-    """Return the softmax; entries to which minus infinity was added are left out exactly."""
+    """Return the softmax; entries to which minus infinity was added are left out exactly.
+
+    A row of nothing else, on which softmax is 0 / 0, is 0 (exporters replace such rows by 0).
+    """
     from nneq.ir import Affine
     from nneq.lowering.attention import masked_softmax as over_allowed
 
@@ -190,7 +200,7 @@ def masked_softmax(b: Builder, x: Value, axis: int, *, log: bool = False) -> Val
         return b.softmax(x, axis, log=log)
     full = np.broadcast_to(node.bias, node.shape)
     closed = np.isneginf(full)
-    if log or axis % len(x.shape) != len(x.shape) - 1 or closed.all(axis=-1).any():
+    if log or axis % len(x.shape) != len(x.shape) - 1:
         return b.softmax(x, axis, log=log)
     finite = np.where(closed, 0.0, full)
     b.nodes.append(Affine(node.shape, node.terms, finite if finite.any() else None, node.origin))

@@ -262,7 +262,8 @@ def pad(call: Call) -> Value:
     call.shape([s + b + a for s, (b, a) in zip(x.shape, pairs, strict=True)], x)
     mode = call.attribute("mode")
     if mode == "constant":
-        if not math.isfinite(fill) and any(n > 0 for n in pads) and x.array is None:
+        masks = math.isinf(fill) and fill < 0
+        if not (math.isfinite(fill) or masks) and any(n > 0 for n in pads):
             msg = "padding with a value that is not finite"
             raise call.refuse(msg)
         return retyped(call.builder.pad(x, pairs, fill), x.dtype)
@@ -312,7 +313,8 @@ def space_to_depth(call: Call) -> Value:
     if k < 1 or h % k or w % k:
         msg = f"{h} x {w} is not made of blocks of {k} x {k}"
         raise NneqError(msg)
-    moved = b.permute(b.reshape(x, (n, c, h // k, k, w // k, k)), (0, 3, 5, 1, 2, 4))
+    order = (0, 1, 3, 5, 2, 4) if call.attribute("mode") == "CRD" else (0, 3, 5, 1, 2, 4)
+    moved = b.permute(b.reshape(x, (n, c, h // k, k, w // k, k)), order)
     return b.reshape(moved, (n, c * k * k, h // k, w // k))
 
 

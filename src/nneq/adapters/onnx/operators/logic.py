@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from nneq.adapters.onnx.call import Call, operator, retyped
-from nneq.lowering import Value
+from nneq.ir import Constant
+from nneq.lowering import Builder, Value
 
 __all__ = []
 
-_RELATIONS: dict[str, Literal[">", ">=", "==", "<", "<="]] = {
+Array = np.ndarray[Any, Any]
+Relation = Literal[">", ">=", "==", "<", "<="]
+
+_TURNED: dict[Relation, Relation] = {">": "<", ">=": "<=", "==": "==", "<": ">", "<=": ">="}
+_RELATIONS: dict[str, Relation] = {
     "Greater": ">",
     "GreaterOrEqual": ">=",
     "Equal": "==",
@@ -24,8 +29,61 @@ _RELATIONS: dict[str, Literal[">", ">=", "==", "<", "<="]] = {
 def compare(call: Call) -> Value:
     """``a > b`` and its kin, as 0 or 1."""
     a, b = call.input(0), call.input(1)
-    call.broadcast(a, b)
-    return call.builder.compare(a, _RELATIONS[call.node.op_type], b)
+    shape = call.broadcast(a, b)
+    relation = _RELATIONS[call.node.op_type]
+    if a.array is None and b.array is not None and _infinite(b.array):
+        return _with_infinity(call, a, relation, float(b.array.flat[0]), shape)
+    if b.array is None and a.array is not None and _infinite(a.array):
+        return _with_infinity(call, b, _TURNED[relation], float(a.array.flat[0]), shape)
+    return call.builder.compare(a, relation, b)
+
+
+def _infinite(array: Array) -> bool:
+    return array.size > 0 and array.dtype.kind == "f" and bool(np.isinf(array).all())
+
+
+def _with_infinity(
+    call: Call, x: Value, relation: Relation, bound: float, shape: tuple[int, ...]
+) -> Value:
+    """Compare with plus or minus infinity.
+
+    A real number never equals it, so the answer is known, unless masks with infinite entries came
+    before; then the largest float stands for infinity, which no finite value passes.
+    """
+    b = call.builder
+    if not _may_be_infinite(b, x):
+        above = relation in {">", ">="} if bound < 0 else relation in {"<", "<="}
+        return b.constant(np.broadcast_to(np.array(above), shape))
+    edge = b.constant(np.float64(np.finfo(np.float64).max * np.sign(bound)))
+    if relation == "==":
+        return b.broadcast_to(b.compare(x, "<" if bound < 0 else ">", edge), shape)
+    strict: Relation
+    if bound < 0:
+        strict = ">=" if relation == ">" else "<"
+        if relation in {">=", "<"}:
+            return b.constant(np.broadcast_to(np.array(relation == ">="), shape))
+    else:
+        strict = "<=" if relation == "<" else ">"
+        if relation in {"<=", ">"}:
+            return b.constant(np.broadcast_to(np.array(relation == "<="), shape))
+    return b.broadcast_to(b.compare(x, strict, edge), shape)
+
+
+def _may_be_infinite(b: Builder, x: Value) -> bool:
+    """Whether a stored infinity lies among the nodes that ``x`` is made from."""
+    waiting = [x.node] if x.node is not None else []
+    seen: set[int] = set()
+    while waiting:
+        place = waiting.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        node = b.nodes[place]
+        stored = node.value if isinstance(node, Constant) else getattr(node, "bias", None)
+        if stored is not None and stored.dtype.kind == "f" and np.isinf(stored).any():
+            return True
+        waiting.extend(node.args)
+    return False
 
 
 @operator("And", "Or", "Xor")

@@ -35,7 +35,8 @@ def _activations(call: Call, directions: int) -> list[list[Activation]]:
     """Return the activations of every direction."""
     kind = call.node.op_type
     default = _DEFAULTS[kind]
-    names = [str(name) for name in call.attribute("activations") or default * directions]
+    given = call.attribute("activations") if call.given("activations") else None
+    names = [str(name) for name in given or default * directions]
     if len(names) != len(default) * directions:
         msg = f"{len(names)} activations for {directions} directions"
         raise NneqError(msg)

@@ -68,12 +68,14 @@ def resizing(call: Call) -> Value:
     if len(factors if factors is not None else sizes or []) != len(axes):
         msg = f"sizes or scales do not fit {len(axes)} axes"
         raise NneqError(msg)
+    named_scales = factors is not None
     extents, factors = _extents(call, x, axes, factors, sizes)
     shape = list(x.shape)
     for axis, size in zip(axes, extents, strict=True):
         shape[axis] = size
     call.shape(shape, x)
-    return _resized(call, x, _matrices(call, x, axes, extents, factors, roi))
+    matrices = _matrices(call, x, axes, extents, factors, roi, named_scales=named_scales)
+    return _resized(call, x, matrices)
 
 
 def _extents(
@@ -104,6 +106,8 @@ def _matrices(
     extents: list[int],
     factors: list[float],
     roi: Array | None,
+    *,
+    named_scales: bool,
 ) -> dict[int, Array]:
     mode = str(call.attribute("mode"))
     transform = call.attribute("coordinate_transformation_mode") if call.since >= 11 else "asymmetric"
@@ -123,6 +127,12 @@ def _matrices(
                 raise NneqError(msg)
             flat = roi.reshape(-1)
             region = (float(flat[k]), float(flat[len(axes) + k]))
+        if transform == "align_corners" and named_scales and abs(own * factor - size) > 1e-6:
+            msg = (
+                f"align_corners with a scale of {factor:g} on {own} entries, which the ONNX "
+                "reference and onnxruntime read differently; export with sizes"
+            )
+            raise call.refuse(msg)
         at = sample_positions(own, size, str(transform), scale=factor, roi=region)
         if crop and ((at < 0) | (at > own - 1)).any():
             msg = "a region of interest outside the tensor"
