@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _MOST_ROWS = 100
+_MOST_TERMS = 2000
 _NOT_DECIDED = 3
 
 
@@ -172,10 +173,22 @@ def _record(
 def _show(boundary: Boundary, line: Solutions | None, area: Curve | Surface | None) -> None:
     rows = [["engine", boundary.engine], *(["reduction", note] for note in boundary.notes)]
     print_table(boundary.problem.title, ["", ""], rows)
+    if line is None and area is None:
+        _show_function(boundary)
     if line is not None:
         show_solutions(line)
     if area is not None:
         _show_area(area)
+
+
+def _show_function(boundary: Boundary) -> None:
+    reduced = boundary.reduced
+    if reduced.layout.term_count > _MOST_TERMS:
+        print("the reduced function is long; ask with --solve, --box, or see nneq equations")
+        return
+    print("the boundary is where the last line is 0:\n")
+    print(reduced.text())
+    print("\nsolve it with --solve x_1 --at ..., or trace it with --box x_1=-3:3,x_2=-3:3")
 
 
 def show_solutions(line: Solutions) -> None:

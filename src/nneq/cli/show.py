@@ -105,19 +105,14 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(clean(title)),
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        title_style="bold",
-        show_header=any(columns),
-    )
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
     for place, name in enumerate(columns):
         table.add_column(name, justify="right" if place in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(clean(str(cell))) for cell in row))
     target = console()
     with target.capture() as captured:
+        target.print(Text(clean(title), style="bold"), soft_wrap=True)
         target.print(table)
     lines = [line.rstrip() for line in captured.get().splitlines()]
     print("\n".join(lines))
