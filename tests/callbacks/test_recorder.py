@@ -1,0 +1,240 @@
+"""The framework-free recorder: numbers, files, budgets, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from zoo_networks import mlp
+
+from nneq.api.equations import Equations
+from nneq.callbacks import BoundaryHistory, BoundaryRecorder
+from nneq.errors import NneqError, UnsupportedError
+
+BOX = [(-3.0, 3.0), (-3.0, 3.0)]
+PLANE = [np.array([[1.0, 1.0], [0.0, 0.5]]), np.eye(2)]
+
+
+def _line_network(offset):
+    """A network whose boundary is the line ``x_1 = offset``."""
+    w = [np.array([[1.0, 0.0], [0.0, 0.0]])]
+    return mlp((2, 2), weights=w, biases=[np.array([-offset, 0.0])], last="softmax")
+
+
+def _square_network(size):
+    """A ReLU network whose boundary is the closed curve ``|x_1| + |x_2| = size``."""
+    first = np.array([[1.0, -1.0, 0, 0], [0, 0, 1.0, -1.0]])
+    second = np.array([[1.0, 0.0]] * 4)
+    return mlp(
+        (2, 4, 2), "relu", weights=[first, second], biases=[np.zeros(4), np.array([-size, 0.0])]
+    )
+
+
+def _run(networks, **options):
+    recorder = BoundaryRecorder(max_seconds=30.0, **options)
+    recorder.start(networks[0])
+    found = []
+    for epoch, network in enumerate(networks):
+        recorder.begin_epoch()
+        found.append(recorder.step(network, epoch))
+    recorder.close()
+    return found
+
+
+def test_numbers_of_a_moving_line():
+    """Shift, length, components and changed area of a straight line that moves by 1."""
+    found = _run([_line_network(0.0), _line_network(1.0), _line_network(1.0)], box=BOX)
+
+    assert found[0]["boundary_shift"] == pytest.approx(math.dist((0, 0), (6, 6)))
+    assert found[1]["boundary_shift"] == pytest.approx(1.0, abs=1e-9)
+    assert found[2]["boundary_shift"] == 0.0
+    assert [f["boundary_components"] for f in found] == [1.0, 1.0, 1.0]
+    assert [f["boundary_length"] for f in found] == pytest.approx([6.0, 6.0, 6.0])
+    assert found[1]["boundary_changed_area"] == pytest.approx(1 / 6, abs=0.01)
+    assert found[0]["boundary_area_1"] == pytest.approx(0.5, abs=0.01)
+    assert all(f["boundary_complete"] == 1.0 for f in found)
+
+
+def test_keys_never_change():
+    """The keys are the same in every epoch, recorded or not."""
+    found = _run([_line_network(float(k)) for k in range(4)], box=BOX, every=2)
+
+    assert len({tuple(f) for f in found}) == 1
+    assert found[0]["boundary_length"] == found[1]["boundary_length"]
+    assert found[1] == found[0]
+
+
+def test_closed_components_regions_and_margins():
+    """A closed square: its length, its linear regions, the distances of points to it."""
+    data = np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
+    found = _run([_square_network(1.0)], box=BOX, regions=True, data=data)[0]
+
+    assert found["boundary_closed"] == 1.0
+    assert found["boundary_length"] == pytest.approx(4 * math.sqrt(2))
+    assert found["boundary_regions"] == 4.0
+    assert found["boundary_margin_q50"] == pytest.approx(math.sqrt(0.5), rel=1e-3)
+
+
+def test_events(tmp_path):
+    """A component that appears and vanishes is an event."""
+    path = tmp_path / "run.jsonl"
+    _run([_square_network(-1.0), _square_network(1.0), _square_network(-1.0)], box=BOX, jsonl=path)
+
+    records = BoundaryHistory.load(path).records
+
+    assert records[1]["events"] == {"appeared": 1, "vanished": 0, "split": 0, "merged": 0}
+    assert records[2]["events"]["vanished"] == 1
+
+
+def test_roots_on_probe_lines():
+    """Solutions are counted on every probe line; the shift is theirs without a box."""
+    found = _run(
+        [_square_network(1.0), _square_network(1.5)],
+        solve_for="x_1",
+        at={"x_2": [0.0, 0.25, 5.0]},
+    )
+
+    assert [f["boundary_roots"] for f in found] == [4.0, 4.0]
+    assert found[0]["boundary_shift"] == math.inf
+    assert found[1]["boundary_shift"] == pytest.approx(0.5)
+
+
+def test_csv(tmp_path):
+    """The CSV file has the columns and one row per recorded epoch."""
+    path = tmp_path / "deep" / "run.csv"
+    found = _run([_line_network(0.0), _line_network(0.5)], box=BOX, csv=path)
+
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert float(rows[1]["boundary_shift"]) == found[1]["boundary_shift"]
+
+
+def test_replay(tmp_path):
+    """The equations of an epoch come back bit for bit from the JSON lines."""
+    path = tmp_path / "run.jsonl"
+    network = mlp((2, 5, 2), "tanh", gain=3.0)
+    _run([network], box=BOX, jsonl=path)
+    x = np.random.default_rng(0).normal(size=(50, 2))
+
+    replayed = BoundaryHistory.load(path).equations(0)
+
+    assert np.array_equal(Equations(network)(x), replayed(x))
+
+
+def test_a_killed_run_is_readable(tmp_path):
+    """A last line cut off in the middle does not lose the finished epochs; damage inside does."""
+    path = tmp_path / "run.jsonl"
+    _run([_line_network(0.0), _line_network(1.0), _line_network(2.0)], box=BOX, jsonl=path)
+    text = path.read_text()
+    path.write_text(text[:-40])
+
+    assert BoundaryHistory.load(path).epochs == [0, 1]
+
+    lines = text.splitlines()
+    lines[1] = lines[1][:30]
+    path.write_text("\n".join(lines))
+    with pytest.raises(NneqError, match=r"line 2 of .* is not a boundary record"):
+        BoundaryHistory.load(path)
+
+
+def test_a_failure_warns_once_and_goes_on():
+    """A model that breaks later warns once; the last numbers are repeated."""
+    recorder = BoundaryRecorder(box=BOX, max_seconds=10.0)
+    recorder.start(_line_network(0.0))
+    first = recorder.step(_line_network(0.0), 0)
+    with pytest.warns(UserWarning, match="recording the boundary failed"):
+        second = recorder.step(object(), 1)
+
+    third = recorder.step(object(), 2)
+
+    assert first == second == third
+
+
+def test_budget_skips_epochs():
+    """At the default budget the recorder uses at most 5 % of the time, after the first epoch."""
+    import time
+
+    recorder = BoundaryRecorder(box=BOX)
+    network = mlp((2, 16, 2), "tanh", gain=3.0)
+    recorder.start(network)
+    recorder.begin_epoch()
+    recorder.step(network, 0)
+    first = recorder._state.spent
+    for epoch in range(1, 30):
+        recorder.begin_epoch()
+        time.sleep(0.01)
+        recorder.step(network, epoch)
+
+    assert recorder._state.spent - first <= 0.05 * recorder._state.trained + 2 * first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "nothing to record"),
+        ({"box": BOX, "every": 0}, "every must be a whole number"),
+        ({"box": BOX, "max_seconds": 0.0}, "max_seconds must be positive"),
+        ({"solve_for": "x_1", "regions": True}, "regions=True needs box="),
+        ({"box": BOX, "between": "z_1"}, "between must name two outputs"),
+    ],
+)
+def test_bad_settings(options, message):
+    """Settings that contradict each other are refused at once."""
+    with pytest.raises(NneqError, match=message):
+        BoundaryRecorder(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"box": BOX, "between": ("z_1", "z_9")}, "there is no output 'z_9'"),
+        ({"box": [(-1, 1)]}, "expected 2 intervals"),
+        ({"solve_for": "x_1"}, "at does not say the value of x_2"),
+        ({"box": BOX, "data": np.zeros((3, 5))}, r"data must have shape \(k, 2\)"),
+        ({"box": {"x_1": (0, 1)}, "at": {"x_2": 0.0}}, "2 free inputs are needed"),
+    ],
+)
+def test_bad_questions(options, message):
+    """Questions that do not fit the model are refused before the first epoch."""
+    recorder = BoundaryRecorder(**options)
+    with pytest.raises(NneqError, match=message):
+        recorder.start(_line_network(0.0))
+
+
+def test_unwritable_files(tmp_path):
+    """A file that cannot be written is an error before the first epoch."""
+    (tmp_path / "file").write_text("")
+    recorder = BoundaryRecorder(box=BOX, csv=tmp_path / "file" / "run.csv")
+    with pytest.raises(NneqError, match=r"cannot write .*run\.csv"):
+        recorder.start(_line_network(0.0))
+
+
+def test_unsupported_models_with_strict_off():
+    """With ``strict=False`` an unsupported model warns and nothing is recorded."""
+
+    class Broken(BoundaryRecorder):
+        def _read(self, model):
+            raise UnsupportedError("every node is unknown")
+
+    recorder = Broken(box=BOX, strict=False)
+    with pytest.warns(UserWarning, match="the boundary is not recorded: every node is unknown"):
+        recorder.start(None)
+
+    assert recorder.step(None, 0) == {}
+    with pytest.raises(UnsupportedError):
+        Broken(box=BOX).start(None)
+
+
+def test_json_lines_hold_no_nan(tmp_path):
+    """Numbers JSON does not have are null, and every line is a JSON object."""
+    path = tmp_path / "run.jsonl"
+    _run([_line_network(0.0)], box=BOX, jsonl=path)
+
+    record = json.loads(path.read_text())
+
+    assert record["values"]["boundary_roots"] is None
+    assert record["names"] == ["x_1", "x_2"]
