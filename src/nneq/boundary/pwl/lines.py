@@ -311,7 +311,9 @@ def _float_answers(lines: list[_Line], strips: Strips) -> tuple[list[_Answer], l
         if not strips.done[k]:
             answers[line].undecided.append((start, end))
             continue
-        piece = _cluster(start, end, a[k], c[k], tolerance[k], int(first[k]), int(last[k]))
+        piece = _cluster(
+            start, end, float(a[k]), float(c[k]), float(tolerance[k]), int(first[k]), int(last[k])
+        )
         if run is not None and previous == k - 1 and owner == line and run.after == 0 == first[k]:
             run = _Cluster(
                 run.low, piece.high, run.before, piece.after, run.roots + piece.roots, run.pieces + 1
@@ -334,7 +336,7 @@ def _float_answers(lines: list[_Line], strips: Strips) -> tuple[list[_Answer], l
 def _ends(strips: Strips, k: int) -> Interval:
     found = []
     for p, q in (strips.start[k], strips.end[k]):
-        found.append(p / q if q else math.copysign(math.inf, p))
+        found.append(float(p / q) if q else math.copysign(math.inf, p))
     return found[0], found[1]
 
 
@@ -375,9 +377,7 @@ def _settle(run: _Cluster, line: _Line, answer: _Answer) -> None:
         local = _Answer()
         _exact_roots(found, local, Exact("rational arithmetic on the interval in doubt"))
         answer.roots += [r for r in local.roots if _within(r, run)]
-        for a, b in local.identical:
-            clipped = (max(a, run.low - margin), min(b, run.high + margin))
-            answer.identical.append(clipped if math.isinf(scale) else (a, b))
+        answer.identical += local.identical
         return
     if run.before * run.after < 0:
         value = run.roots[0][0] if run.roots else 0.5 * (run.low + run.high)

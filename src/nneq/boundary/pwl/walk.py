@@ -12,7 +12,7 @@ rests on a comparison of rounded numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from nneq.boundary.results import Clock
 from nneq.ir import network as ir
 from nneq.semantics.pattern import Hinges, expand_maximum, hinges, split_inputs
 
-__all__ = ["UNIT", "Program", "Strips", "walk_lines"]
+__all__ = ["UNIT", "Live", "Program", "Strips", "affine_forms", "reached", "walk_lines"]
 
 Array = np.ndarray[Any, Any]
 UNIT = 2.0**-53
@@ -31,7 +31,7 @@ _TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
-class _Live:
+class Live:
     """Forms ``(N, 2, *shape)`` and error bounds ``(N, *shape)`` of one tensor."""
 
     forms: Array
@@ -43,13 +43,13 @@ class _State:
     line: Array
     start: Array
     end: Array
-    live: dict[int, _Live]
+    live: dict[int, Live]
 
     def __len__(self) -> int:
         return len(self.line)
 
     def take(self, index: Any) -> _State:
-        live = {k: _Live(v.forms[index], v.error[index]) for k, v in self.live.items()}
+        live = {k: Live(v.forms[index], v.error[index]) for k, v in self.live.items()}
         return _State(self.line[index], self.start[index], self.end[index], live)
 
 
@@ -116,51 +116,63 @@ def _shaped(vector: Array, like: Array) -> Array:
     return vector.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def _affine(node: ir.Affine, state: _State, far: Array) -> _Live:
-    """Return the node's forms and error; ``far`` is ``(N, 2)``: largest ``|p|`` and ``|q|``."""
-    count = len(state)
+def reached(forms: Array, far: Array) -> Array:
+    """Return a bound of ``|forms|`` on the piece: the absolute coefficients times ``far``.
+
+    Args:
+        forms: shape ``(N, D, *shape)``.
+        far: largest absolute coordinates, shape ``(N, D)``.
+    """
+    total = np.abs(forms[:, 0]) * _shaped(far[:, 0], forms[:, 0])
+    for d in range(1, forms.shape[1]):
+        total += np.abs(forms[:, d]) * _shaped(far[:, d], forms[:, 0])
+    return np.asarray(total)
+
+
+def affine_forms(node: ir.Affine, args: Sequence[Live], far: Array) -> Live:
+    """Return an affine node's forms and errors on ``N`` pieces with ``D`` coefficients each.
+
+    The last coefficient is the constant one; ``far`` is ``(N, D)``: the largest absolute value of
+    every coordinate on the piece.
+    """
+    count, columns = far.shape
     total: Array | None = None
     error: Array | None = None
     terms = len(node.terms) + 2
-    for term in node.terms:
-        live = state.live[term.arg]
+    for term, live in zip(node.terms, args, strict=True):
         forms, bound = live.forms, live.error
         for stage in term.map.stages():
             if stage.fan_in:
                 gamma = (stage.fan_in + terms + 2) * UNIT * 1.01
-                size = np.abs(forms[:, 0]) * _shaped(far[:, 0], bound)
-                size += np.abs(forms[:, 1]) * _shaped(far[:, 1], bound)
+                size = reached(forms, far)
                 size *= gamma
                 size += bound
                 bound = stage.apply_abs(size) * (1 + 2 * gamma)
-                forms = stage.apply(forms.reshape(2 * count, *stage.in_shape))
-                forms = forms.reshape(count, 2, *stage.out_shape)
             else:
                 bound = stage.apply_abs(bound)
-                forms = stage.apply(forms.reshape(2 * count, *stage.in_shape))
-                forms = forms.reshape(count, 2, *stage.out_shape)
+            forms = stage.apply(forms.reshape(columns * count, *stage.in_shape))
+            forms = forms.reshape(count, columns, *stage.out_shape)
         total = forms if total is None else total + forms
         error = bound if error is None else error + bound
     if total is None or error is None:
-        total = np.zeros((count, 2, *node.shape))
+        total = np.zeros((count, columns, *node.shape))
         error = np.zeros((count, *node.shape))
     if len(node.terms) > 1:
-        size = np.abs(total[:, 0]) * _shaped(far[:, 0], error)
-        size += np.abs(total[:, 1]) * _shaped(far[:, 1], error)
-        error = error + terms * UNIT * size
+        error = error + terms * UNIT * reached(total, far)
     if node.bias is not None:
         full = np.broadcast_to(node.bias, node.shape).astype(np.float64, copy=False)
         total = np.array(total)
-        total[:, 1] += full
-        error = error + 2 * UNIT * (np.abs(full) + np.abs(total[:, 1])) * _shaped(far[:, 1], error)
-    return _Live(total, error + _TINY)
+        total[:, -1] += full
+        slack = 2 * UNIT * (np.abs(full) + np.abs(total[:, -1]))
+        error = error + slack * _shaped(far[:, -1], error)
+    return Live(total, error + _TINY)
 
 
 def _far(state: _State) -> Array:
     return np.maximum(np.abs(state.start), np.abs(state.end))
 
 
-def _gaps(z: _Live, table: Hinges, k: int, state: _State, far: Array) -> tuple[Array, ...]:
+def _gaps(z: Live, table: Hinges, k: int, state: _State, far: Array) -> tuple[Array, ...]:
     """Return the gap to threshold ``k`` at both ends, and the tolerance of both."""
     a, c = z.forms[:, 0], z.forms[:, 1]
     threshold = table.thresholds[k]
@@ -173,7 +185,7 @@ def _gaps(z: _Live, table: Hinges, k: int, state: _State, far: Array) -> tuple[A
     return low, high, z.error + 8 * UNIT * size
 
 
-def _cuts(z: _Live, table: Hinges, state: _State, far: Array) -> tuple[Array, Array, Array]:
+def _cuts(z: Live, table: Hinges, state: _State, far: Array) -> tuple[Array, Array, Array]:
     """Return ``(piece, t, slack)`` of every certain crossing, sorted by piece and ``t``."""
     pieces, places, slacks = [], [], []
     for k in range(table.count):
@@ -219,7 +231,7 @@ def _split(state: _State, piece: Array, t: Array) -> _State:
     return _State(new.line, start, end, new.live)
 
 
-def _activate(table: Hinges, state: _State, z: _Live) -> _Live:
+def _activate(table: Hinges, state: _State, z: Live) -> Live:
     """Return the piece each unit is on, as forms, with the error a wrong side would make."""
     far = _far(state)
     side = np.zeros(z.error.shape, dtype=np.intp)
@@ -237,20 +249,14 @@ def _activate(table: Hinges, state: _State, z: _Live) -> _Live:
         forms = z.forms * slope[:, None]
         error = np.abs(slope) * z.error + extra
         if not np.isin(slope, (-1.0, 0.0, 1.0)).all():
-            error += 2 * UNIT * np.abs(slope) * _size(z, far)
-        return _Live(forms, error)
+            error += 2 * UNIT * np.abs(slope) * reached(z.forms, far)
+        return Live(forms, error)
     slope = np.take_along_axis(table.slopes, side, 0)
     offset = np.take_along_axis(table.intercepts, side, 0)
     forms = z.forms * slope[:, None]
     forms[:, 1] += offset
-    size = np.abs(slope) * _size(z, far) + np.abs(offset) * _shaped(far[:, 1], offset)
-    return _Live(forms, np.abs(slope) * z.error + extra + 4 * UNIT * size)
-
-
-def _size(z: _Live, far: Array) -> Array:
-    size = np.abs(z.forms[:, 0]) * _shaped(far[:, 0], z.error)
-    size += np.abs(z.forms[:, 1]) * _shaped(far[:, 1], z.error)
-    return np.asarray(size)
+    size = np.abs(slope) * reached(z.forms, far) + np.abs(offset) * _shaped(far[:, 1], offset)
+    return Live(forms, np.abs(slope) * z.error + extra + 4 * UNIT * size)
 
 
 class _Walker:
@@ -287,7 +293,8 @@ class _Walker:
         live = dict(state.live)
         match node:
             case ir.Affine():
-                live[place] = _affine(node, state, _far(state))
+                args = [state.live[arg] for arg in node.args]
+                live[place] = affine_forms(node, args, _far(state))
             case ir.Elementwise():
                 table = self.program.tables[place]
                 z = state.live[node.arg]
@@ -298,7 +305,7 @@ class _Walker:
             case ir.Constant():
                 forms = np.zeros((len(state), 2, *node.shape))
                 forms[:, 1] = node.value
-                live[place] = _Live(forms, np.zeros((len(state), *node.shape)))
+                live[place] = Live(forms, np.zeros((len(state), *node.shape)))
             case _:
                 pass
         for arg in set(node.args):
@@ -366,15 +373,13 @@ def walk_lines(
     end = np.tile(np.array(ends[1:]), (count, 1))
     walker = _Walker(program, clock, progress)
     group = max(1, _CHUNK // max(1, origins.shape[1] * 3 * pieces))
-    first = len(program.network.inputs)
-    del first
     for begin in range(0, count, group):
         rows = np.repeat(np.arange(begin, min(begin + group, count)), pieces)
         block = slice(begin * pieces, begin * pieces + len(rows))
         columns = np.stack([directions[rows], origins[rows]], axis=1).reshape(2 * len(rows), -1)
         values = split_inputs(program.network, columns.astype(np.float64, copy=False))
         live = {
-            place: _Live(
+            place: Live(
                 value.reshape(len(rows), 2, *value.shape[1:]),
                 np.zeros((len(rows), *value.shape[1:])),
             )

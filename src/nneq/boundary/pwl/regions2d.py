@@ -1,0 +1,206 @@
+"""All regions of a plane by the engine that suits the network: compiled, array code, or exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from nneq.boundary.pwl import kernel
+from nneq.boundary.pwl.chain import Chain, chain_of
+from nneq.boundary.pwl.exact2d import ExactCell, exact_cells, point
+from nneq.boundary.pwl.planes import Cells, walk_plane
+from nneq.boundary.pwl.walk import Program
+from nneq.boundary.results import Box, Clock
+from nneq.errors import NneqError
+from nneq.semantics.rational import ExactWeights
+
+__all__ = ["EXACT_LIMIT", "cells_of_exact", "exact_plane", "plane_cells", "too_many"]
+
+Array = np.ndarray[Any, Any]
+EXACT_LIMIT = 20_000
+
+
+def too_many(estimate: float, limit: float) -> NneqError:
+    """Return the error that says how many regions there are and what to do instead."""
+    return NneqError(
+        f"the box holds about {estimate:,.0f} linear regions, more than the limit of {limit:,.0f}; "
+        "take a smaller box, raise the limit (budget=Budget(boxes=...)), or ask for the boundary "
+        "only: trace(box) follows it without enumerating the regions"
+    )
+
+
+def _area(box: Box) -> float:
+    return (box.high[0] - box.low[0]) * (box.high[1] - box.low[1])
+
+
+def _kernel_cells(
+    chain: Chain,
+    box: Box,
+    *,
+    clock: Clock,
+    limit: float,
+    prune: bool,
+    progress: Callable[[float], None] | None,
+) -> tuple[Cells, bool]:
+    """Run the compiled kernel slice by slice."""
+    stack = kernel.Stack(chain, box, prune=prune)
+    blocks: list[dict[str, Array]] = []
+    count = 0
+    covered = 0.0
+    interrupted = False
+    while stack.state[0] >= 0:
+        try:
+            block = kernel.run_kernel(stack)
+        except KeyboardInterrupt:
+            interrupted = True
+            break
+        if stack.state[7]:
+            msg = f"a region has more than {kernel.CORNERS} corners; take a smaller box"
+            raise NneqError(msg)
+        blocks.append(block)
+        count += len(block["forms"])
+        clock.spend(len(block["forms"]))
+        if progress is not None:
+            progress(float(count))
+        if clock.over:
+            break
+        if stack.state[0] >= 0 and not prune and np.isfinite(limit):
+            covered += float(_block_areas(block).sum())
+            share = covered / _area(box)
+            estimate = count / share if share > 0 else np.inf
+            if count > limit or estimate > 4 * limit:
+                raise too_many(max(estimate, count), limit)
+        if prune and count > limit:
+            break
+    cells = _assembled(chain, blocks, stack)
+    if not prune and len(cells) > limit:
+        raise too_many(len(cells), limit)
+    return cells, interrupted
+
+
+def _block_areas(block: dict[str, Array]) -> Array:
+    empty = np.zeros((len(block["forms"]), 0, 3))
+    return Cells(block["ptr"], block["xy"], empty, empty[..., 0], empty[..., 0]).areas
+
+
+def _assembled(chain: Chain, blocks: list[dict[str, Array]], stack: kernel.Stack) -> Cells:
+    sizes = np.concatenate([np.diff(b["ptr"]) for b in blocks]) if blocks else np.zeros(0, int)
+    outputs = int(chain.sizes[-1])
+    units = sum(unit for unit, _ in chain.rows)
+
+    def join(name: str, empty: Array) -> Array:
+        return np.concatenate([b[name] for b in blocks]) if blocks else empty
+
+    return Cells(
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        join("xy", np.zeros((0, 2))),
+        join("forms", np.zeros((0, outputs, 3))),
+        join("error", np.zeros((0, outputs))),
+        _patterns(chain, blocks) if blocks else np.zeros((0, units), np.uint8),
+        open=tuple(stack.open_polygons()),
+        ambiguous=int(stack.state[4]),
+        splits=int(stack.state[5]),
+    )
+
+
+def _patterns(chain: Chain, blocks: list[dict[str, Array]]) -> Array:
+    """Return piece numbers from the rows: the number of thresholds passed by each unit."""
+    widths = [units * count for units, count in chain.rows]
+    plain = all(count == 1 for _, count in chain.rows)
+    found = []
+    for block in blocks:
+        if not len(block["last"]):
+            continue
+        bits = np.concatenate([block["rows"][block["prefix"]], block["last"]], axis=1)
+        if plain:
+            found.append(bits)
+            continue
+        parts, start = [], 0
+        for width, (units, count) in zip(widths, chain.rows, strict=True):
+            part = bits[:, start : start + width].reshape(len(bits), units, count)
+            parts.append(part.sum(axis=2, dtype=np.uint8))
+            start += width
+        found.append(np.concatenate(parts, axis=1))
+    if not found:
+        return np.zeros((0, sum(units for units, _ in chain.rows)), dtype=np.uint8)
+    return np.concatenate(found)
+
+
+def plane_cells(
+    program: Program,
+    origin: Array,
+    directions: Array,
+    box: Box,
+    *,
+    clock: Clock,
+    limit: float,
+    prune: bool = False,
+    use_numba: bool | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Cells, bool, str]:
+    """Return the regions of a plane, whether Ctrl-C ended it, and the engine's name.
+
+    Args:
+        program: the prepared network.
+        origin: shape ``(n,)``.
+        directions: shape ``(n, 2)``.
+        box: in the coordinates of the plane, both sides of positive length.
+        clock: the budget.
+        limit: the largest number of regions.
+        prune: drop polygons on which output 0 is proven non-zero.
+        use_numba: True and False force the choice; None: where it is installed.
+        progress: called with the number of regions found.
+
+    Raises:
+        NneqError: when there are more regions than the limit; says how many.
+    """
+    chain = None if use_numba is False else chain_of(program, origin, directions)
+    if chain is not None and kernel.compiled():
+        cells, interrupted = _kernel_cells(
+            chain, box, clock=clock, limit=limit, prune=prune, progress=progress
+        )
+        return cells, interrupted, "compiled polygon splitting"
+    cells, interrupted = walk_plane(
+        program, origin, directions, box, clock=clock, limit=limit, progress=progress
+    )
+    if cells.open and not clock.over and not interrupted:
+        share = cells.areas.sum() / _area(box)
+        raise too_many(len(cells) / max(share, 1e-12), limit)
+    return cells, interrupted, "array polygon splitting"
+
+
+def exact_plane(
+    program: Program, origin: Array, directions: Array, box: Box, *, clock: Clock, limit: int
+) -> list[ExactCell] | None:
+    """Return the regions in rational arithmetic, or None when there are too many for it."""
+    (x0, y0), (x1, y1) = box.low, box.high
+    corners = [
+        (Fraction(x), Fraction(y)) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+    ]
+    return exact_cells(
+        program,
+        [Fraction(float(v)) for v in origin],
+        [[Fraction(float(v)) for v in directions[:, k]] for k in range(2)],
+        corners,
+        clock=clock,
+        limit=limit,
+        weights=ExactWeights(),
+    )
+
+
+def cells_of_exact(cells: list[ExactCell]) -> Cells:
+    """Return exact regions rounded to float64 arrays."""
+    sizes = np.array([len(cell.corners) for cell in cells], dtype=np.int64)
+    corners = [[float(v) for v in point(corner)] for cell in cells for corner in cell.corners]
+    forms = np.array([[[float(v) for v in form] for form in cell.forms] for cell in cells])
+    patterns = np.array([np.frombuffer(cell.pattern, dtype=np.uint8) for cell in cells])
+    return Cells(
+        np.concatenate([[0], np.cumsum(sizes)]),
+        np.array(corners).reshape(-1, 2),
+        forms,
+        np.zeros(forms.shape[:2]),
+        patterns.reshape(len(cells), -1),
+    )
