@@ -61,10 +61,35 @@ CASES: dict[str, list[Case]] = {
     "Activation": [
         one(lambda name=name: L.Activation(name), 7)
         for name in (
-            "relu", "leaky_relu", "relu6", "softmax", "celu", "elu", "selu", "softplus", "softsign",
-            "squareplus", "soft_shrink", "sparse_plus", "silu", "gelu", "glu", "tanh",
-            "tanh_shrink", "sigmoid", "sparse_sigmoid", "exponential", "hard_sigmoid", "hard_silu",
-            "hard_tanh", "hard_shrink", "linear", "mish", "log_softmax", "log_sigmoid", "threshold",
+            "relu",
+            "leaky_relu",
+            "relu6",
+            "softmax",
+            "celu",
+            "elu",
+            "selu",
+            "softplus",
+            "softsign",
+            "squareplus",
+            "soft_shrink",
+            "sparse_plus",
+            "silu",
+            "gelu",
+            "glu",
+            "tanh",
+            "tanh_shrink",
+            "sigmoid",
+            "sparse_sigmoid",
+            "exponential",
+            "hard_sigmoid",
+            "hard_silu",
+            "hard_tanh",
+            "hard_shrink",
+            "linear",
+            "mish",
+            "log_softmax",
+            "log_sigmoid",
+            "threshold",
         )
         if name not in {"glu", "threshold"}
     ]
@@ -184,7 +209,9 @@ CASES: dict[str, list[Case]] = {
     "ELU": [one(lambda: L.ELU(0.7), 4)],
     "EinsumDense": [
         one(lambda: L.EinsumDense("ab,bc->ac", output_shape=3, bias_axes="c"), 4),
-        one(lambda: L.EinsumDense("abc,cde->abde", output_shape=(None, 2, 3), bias_axes="de"), 5, 4),
+        one(
+            lambda: L.EinsumDense("abc,cde->abde", output_shape=(None, 2, 3), bias_axes="de"), 5, 4
+        ),
         one(lambda: L.EinsumDense("...x,xy->...y", output_shape=3, bias_axes="y"), 5, 4),
     ],
     "Embedding": [
@@ -265,7 +292,9 @@ CASES: dict[str, list[Case]] = {
     "MixUp": [one(L.MixUp, 6, 6, 3)],
     "MultiHeadAttention": [
         Case(
-            lambda: L.MultiHeadAttention(2, 3), ((4, 5),), call=lambda layer, xs: layer(xs[0], xs[0])
+            lambda: L.MultiHeadAttention(2, 3),
+            ((4, 5),),
+            call=lambda layer, xs: layer(xs[0], xs[0]),
         ),
         Case(
             lambda: L.MultiHeadAttention(2, 3, value_dim=2, output_shape=4),
@@ -301,8 +330,11 @@ CASES: dict[str, list[Case]] = {
     "RMSNormalization": [one(L.RMSNormalization, 5, 4)],
     "RNN": [
         one(lambda: L.RNN([L.LSTMCell(3), L.GRUCell(2)], return_sequences=True), 4, 2),
-        masked(lambda: L.RNN(L.SimpleRNNCell(3), zero_output_for_mask=True,
-                             return_sequences=True), 4, 2),  # fmt: skip
+        masked(
+            lambda: L.RNN(L.SimpleRNNCell(3), zero_output_for_mask=True, return_sequences=True),
+            4,
+            2,
+        ),  # fmt: skip
     ],
     "RandAugment": [one(L.RandAugment, 6, 6, 3)],
     "RandomBrightness": [one(lambda: L.RandomBrightness(0.2), 6, 6, 3)],
@@ -352,10 +384,16 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "STFTSpectrogram": [
-        one(lambda: L.STFTSpectrogram(mode="magnitude", frame_length=8, frame_step=4,
-                                      fft_length=8), 32, 1),  # fmt: skip
-        one(lambda: L.STFTSpectrogram(mode="real", frame_length=8, frame_step=4, fft_length=8),
-            32, 1),  # fmt: skip
+        one(
+            lambda: L.STFTSpectrogram(mode="magnitude", frame_length=8, frame_step=4, fft_length=8),
+            32,
+            1,
+        ),  # fmt: skip
+        one(
+            lambda: L.STFTSpectrogram(mode="real", frame_length=8, frame_step=4, fft_length=8),
+            32,
+            1,
+        ),  # fmt: skip
     ],
     "SeparableConv1D": [one(lambda: L.SeparableConv1D(3, 3, depth_multiplier=2), 8, 2)],
     "SeparableConv2D": [

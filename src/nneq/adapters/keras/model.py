@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from nneq.adapters.keras import (  # noqa: F401  # tables fill themselves
 from nneq.adapters.keras.load import load_model
 from nneq.adapters.keras.walk import Walk, plain_dtype
 from nneq.errors import NneqError, UnsupportedError, problems_message
-from nneq.ir.network import Source
+from nneq.ir.network import Port, Source
 from nneq.lowering import Builder, Value
 from nneq.passes import tidy
 
@@ -70,8 +71,8 @@ def import_model(
     if isinstance(model, str | os.PathLike):
         label = Path(model).name
         model = load_model(Path(model))
-    if not isinstance(model, keras.Model):
-        msg = f"expected a keras.Model or the path of one, got {type(model).__name__}"
+    if not isinstance(model, keras.layers.Layer):
+        msg = f"expected a keras.Model, a layer or the path of a model, got {type(model).__name__}"
         raise NneqError(msg)
     structure = _input_structure(model, example_inputs)
     builder = Builder()
@@ -136,8 +137,22 @@ def _finish(
         details=(("keras", keras.__version__), ("backend", keras.backend.backend())),
         notes=tuple(walk.notes),
     )
+    coarse = keras.backend.backend() != "tensorflow" or bool(walk.notes)
+    if coarse:
+        builder.ports[:] = [_single(port) for port in builder.ports]
     flags = [batched and value.shape[:1] == (1,) for value, _ in pairs]
-    return tidy(builder.build(pairs, source=source, batched=flags, entry_labels=entries))
+    network = builder.build(pairs, source=source, batched=flags, entry_labels=entries)
+    if coarse:
+        network = dataclasses.replace(network, outputs=tuple(map(_single, network.outputs)))
+    return tidy(network)
+
+
+def _single(port: Port) -> Port:
+    """Return the port with the precision that Keras computes in on this backend.
+
+    Only on TensorFlow are float64 products computed in float64 (Keras' type promotion).
+    """
+    return dataclasses.replace(port, dtype="float32") if port.dtype == "float64" else port
 
 
 def _tensor_labels(names: Sequence[str] | None, count: int, own: list[str]) -> list[str]:
@@ -145,8 +160,6 @@ def _tensor_labels(names: Sequence[str] | None, count: int, own: list[str]) -> l
 
 
 def _entry_labels(ports: list[Any], names: Sequence[str] | None) -> list[Any]:
-    import dataclasses
-
     total = sum(port.size for port in ports)
     if names is None or len(names) == len(ports) != total:
         return list(ports)

@@ -65,7 +65,7 @@ def _elu(walk: Walk, op: Any, x: Any) -> Value:
 @operation("Gelu")
 def _gelu(walk: Walk, op: Any, x: Any) -> Value:
     b, value = walk.b, walk.value(x)
-    root, cubic = math.sqrt(2.0), 0.044715
+    root, cubic = 0.7071067811865476, 0.044715
     if walk.setting(value, cubic) == cubic:
         return b.elementwise("gelu_tanh" if op.approximate else "gelu", value)
     if op.approximate:
@@ -74,8 +74,8 @@ def _gelu(walk: Walk, op: Any, x: Any) -> Value:
         )
         inner = b.scale(b.add(value, cube), np.float64(2.0 * math.sqrt(2.0 / math.pi)))
         return b.multiply(value, b.elementwise("sigmoid", inner))
-    # x/2 (1 + erf(x/c)) = gelu(s x)/s with s = sqrt(2)/c, for TensorFlow's c
-    factor = np.float64(root / walk.setting(value, root))
+    # x/2 (1 + erf(c x)) = gelu(s x)/s with s = c sqrt(2), for TensorFlow's c
+    factor = np.float64(walk.setting(value, root) * math.sqrt(2.0))
     return b.scale(b.elementwise("gelu", b.scale(value, factor)), 1.0 / factor)
 
 
@@ -100,20 +100,23 @@ def _relu(walk: Walk, op: Any, x: Any) -> Value:
 def relu(walk: Walk, x: Value, slope: Any, top: Any, threshold: Any) -> Value:
     """Return Keras' rectifier: ``x`` above the threshold (at most ``top``), a line below."""
     b = walk.b
-    slope, threshold = walk.setting(x, slope or 0.0), walk.setting(x, threshold or 0.0)
-    cap = None if top is None else walk.setting(x, top)
-    if threshold == 0.0:
-        if slope == 0.0:
-            if cap is None:
+    slope, at = float(slope or 0.0), float(threshold or 0.0)
+    zero = b.constant(np.float64(0.0))
+    if at == 0.0:
+        if top is None:
+            if slope == 0.0:
                 return b.elementwise("relu", x)
-            return b.elementwise("clip", x, low=0.0, high=cap)
-        out = b.elementwise("leaky_relu", x, alpha=slope)
-        return out if cap is None else b.minimum(out, b.constant(np.float64(cap)))
-    shifted = b.subtract(x, b.constant(np.float64(threshold)))
-    kept = x if cap is None else b.minimum(x, b.constant(np.float64(cap)))
-    if slope == 0.0:
-        return b.select(shifted, ">", kept, b.constant(np.float64(0.0)))
-    return b.select(shifted, ">=", kept, b.scale(shifted, np.float64(slope)))
+            return b.elementwise("leaky_relu", x, alpha=walk.setting(x, slope))
+        high = walk.setting(x, top)
+        if slope == 0.0:
+            return b.elementwise("clip", x, low=0.0, high=high)
+        return b.minimum(b.elementwise("leaky_relu", x, alpha=slope), b.constant(np.float64(high)))
+    kept = x if top is None else b.elementwise("clip", x, low=0.0, high=walk.setting(x, top))
+    test = b.subtract(x, b.constant(np.float64(walk.setting(x, at))))
+    below = zero
+    if slope != 0.0:
+        below = b.scale(b.subtract(x, b.constant(np.float64(at))), np.float64(slope))
+    return b.select(test, ">", kept, below)
 
 
 @operation("TanhShrink")

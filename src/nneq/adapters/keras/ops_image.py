@@ -49,6 +49,8 @@ def resize_images(walk: Walk, x: Value, size: Any, interpolation: str, op: Any) 
             places = np.floor((np.arange(count) + 0.5) * (extent / count)).astype(int)
             x = b.gather(x, np.minimum(places, extent - 1), axis)
             continue
+        if x.dtype == np.float64:
+            walk.in_single("bilinear resizing")
         matrix = interpolation_matrix(positions, extent, "linear")
         others = [k for k in range(len(x.shape)) if k != axis]
         moved = b.matmul(b.permute(x, [*others, axis]), b.constant(matrix.T))

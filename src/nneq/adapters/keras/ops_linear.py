@@ -290,12 +290,24 @@ def _transpose_pads(
     total = full - out
     before = total // 2 if op.padding == "same" and total > 0 else 0
     if keras.backend.backend() == "torch":
-        from keras.src.backend.common.backend_utils import (
-            _convert_conv_transpose_padding_args_from_keras_to_torch as to_torch,
-        )
-
-        before, _ = to_torch(kernel, stride, gap, op.padding, extra)
+        return _torch_crops(size, kernel, stride, gap, op.padding, extra)
     return before, total - before
+
+
+def _torch_crops(
+    size: int, kernel: int, stride: int, gap: int, padding: str, extra: int | None
+) -> tuple[int, int]:
+    """Return what the torch backend cuts off; it differs from TensorFlow's for some strides."""
+    from keras.src.backend.common import backend_utils
+
+    crops = getattr(backend_utils, "compute_conv_transpose_output_crops_for_torch", None)
+    if crops is not None:
+        left, right = crops((1, size, 1), (kernel, 1, 1), stride, padding, extra, gap)[0]
+        return int(left), int(right)
+    # Keras before 3.15 hands torch a symmetric padding and an output padding behind.
+    convert = backend_utils._convert_conv_transpose_padding_args_from_keras_to_torch  # noqa: SLF001
+    pad, more = convert(kernel, stride, gap, padding, extra)
+    return int(pad), int(pad - min(more, max(0, stride - 1)))
 
 
 # ---------------------------------------------------------------------- pooling
@@ -306,8 +318,16 @@ def _pool(walk: Walk, op: Any, inputs: Any) -> Value:
     kernel = spread(op.pool_size, rank)
     strides = kernel if op.strides is None else spread(op.strides, rank)
     pads = _pads(op.padding, x, kernel, strides, (1,) * rank)
-    pool = max_pool if type(op).__name__ == "MaxPool" else average_pool
-    return from_channels_first(walk, pool(walk.b, x, kernel, strides, pads), op.data_format)
+    if type(op).__name__ == "MaxPool":
+        out = max_pool(walk.b, x, kernel, strides, pads)
+    elif keras.backend.backend() == "torch" and any(a != c for a, c in pads):
+        # The torch backend repeats the edge where the padding is lopsided, and counts it.
+        edges = [(0, 0), (0, 0), *pads]
+        grown = walk.move(x, lambda a: np.pad(a, edges, mode="edge"))
+        out = average_pool(walk.b, grown, kernel, strides)
+    else:
+        out = average_pool(walk.b, x, kernel, strides, pads)
+    return from_channels_first(walk, out, op.data_format)
 
 
 @operation("AdaptiveMaxPool", "AdaptiveAveragePool")

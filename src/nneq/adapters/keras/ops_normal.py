@@ -124,9 +124,8 @@ def _attention(
 ) -> Value:
     b = walk.b
     q, k, v = (b.permute(walk.value(x), (0, 2, 1, 3)) for x in (query, key, value))
-    factor = float(q.shape[-1]) ** -0.5 if scale is None else float(scale)
-    if scale is None:
-        factor = walk.setting(q, factor)
+    factor = float(q.shape[-1]) ** -0.5 if scale is None else float(walk.array(scale))
+    factor = walk.setting(q, factor)
     cap = 0.0
     if op.attn_logits_soft_cap is not None and keras.backend.backend() != "tensorflow":
         cap = float(op.attn_logits_soft_cap)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,17 +16,9 @@ from nneq.lowering.ordering import lookup, one_hot
 if TYPE_CHECKING:
     from nneq.adapters.keras.walk import Walk
 
-__all__ = ["move"]
+__all__: list[str] = []
 
 Array = np.ndarray[Any, Any]
-
-
-def move(walk: Walk, x: Value, change: Callable[[Array], Array]) -> Value:
-    """Return the value with its entries moved as ``change`` moves those of an array."""
-    if x.array is not None:
-        return walk.b.constant(np.asarray(change(x.array)))
-    places = np.arange(x.size, dtype=np.int64).reshape(x.shape)
-    return walk.b.take(x, np.ascontiguousarray(change(places)))
 
 
 def _shape(walk: Walk, shape: Any, size: int | None = None) -> tuple[int, ...]:
@@ -174,23 +165,23 @@ def _flip(walk: Walk, op: Any, x: Any) -> Value:
 
 @operation("Roll")
 def _roll(walk: Walk, op: Any, x: Any) -> Value:
-    return move(walk, walk.value(x), lambda a: np.roll(a, op.shift, op.axis))
+    return walk.move(walk.value(x), lambda a: np.roll(a, op.shift, op.axis))
 
 
 @operation("Rot90")
 def _rot90(walk: Walk, op: Any, array: Any) -> Value:
-    return move(walk, walk.value(array), lambda a: np.rot90(a, op.k, op.axes))
+    return walk.move(walk.value(array), lambda a: np.rot90(a, op.k, op.axes))
 
 
 @operation("Tile")
 def _tile(walk: Walk, op: Any, x: Any) -> Value:
-    return move(walk, walk.value(x), lambda a: np.tile(a, op.repeats))
+    return walk.move(walk.value(x), lambda a: np.tile(a, op.repeats))
 
 
 @operation("Repeat")
 def _repeat(walk: Walk, op: Any, x: Any) -> Value:
     repeats = walk.array(op.repeats)
-    return move(walk, walk.value(x), lambda a: np.repeat(a, repeats, op.axis))
+    return walk.move(walk.value(x), lambda a: np.repeat(a, repeats, op.axis))
 
 
 @operation("BroadcastTo")
@@ -207,9 +198,9 @@ def _diagonal(walk: Walk, op: Any, x: Any) -> Value:
     value = walk.value(x)
     name = type(op).__name__
     if name == "Diagonal":
-        return move(walk, value, lambda a: np.diagonal(a, op.offset, op.axis1, op.axis2))
+        return walk.move(value, lambda a: np.diagonal(a, op.offset, op.axis1, op.axis2))
     if name == "Diag" and len(value.shape) == 2:
-        return move(walk, value, lambda a: np.diag(a, op.k))
+        return walk.move(value, lambda a: np.diag(a, op.k))
     # Places are counted from 1 so that the empty entries of a new matrix read 0 - 1 = "nothing".
     build = np.diag if name == "Diag" else np.diagflat
     if value.array is not None:
@@ -220,8 +211,8 @@ def _diagonal(walk: Walk, op: Any, x: Any) -> Value:
 
 @operation("Trace")
 def _trace(walk: Walk, op: Any, x: Any) -> Value:
-    line = move(
-        walk, walk.value(x), lambda a: np.diagonal(a, op.offset, op.axis1, op.axis2)
+    line = walk.move(
+        walk.value(x), lambda a: np.diagonal(a, op.offset, op.axis1, op.axis2)
     )
     return walk.b.sum(line, (-1,))
 
@@ -247,7 +238,7 @@ def _pad(walk: Walk, op: Any, x: Any, constant_values: Any = None) -> Value:
         fill = 0.0 if constant_values is None else float(walk.array(constant_values))
         return walk.b.pad(value, pairs, fill)
     mode: Any = op.mode
-    return move(walk, value, lambda a: np.pad(a, pairs, mode=mode))
+    return walk.move(value, lambda a: np.pad(a, pairs, mode=mode))
 
 
 @operation("GetItem")
@@ -349,7 +340,7 @@ def _take_along(walk: Walk, op: Any, x: Any, indices: Any) -> Value:
         value, index, axis = b.reshape(value, (value.size,)), b.reshape(index, (index.size,)), 0
     if index.array is not None:
         found = index.array.astype(np.int64)
-        return move(walk, value, lambda a: np.take_along_axis(a, found, axis))
+        return walk.move(value, lambda a: np.take_along_axis(a, found, axis))
     axis %= len(value.shape)
     size = value.shape[axis]
     hot = one_hot(b, index, size, axis=axis + 1, wrap=True)

@@ -81,6 +81,13 @@ class Walk:
         """
         return self.b.array(self.value(x))
 
+    def move(self, x: Value, change: Callable[[Array], Array]) -> Value:
+        """Return the value with its entries moved as ``change`` moves those of an array."""
+        if x.array is not None:
+            return self.b.constant(np.asarray(change(x.array)))
+        places = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+        return self.b.take(x, np.ascontiguousarray(change(places)))
+
     def setting(self, x: Value, number: Any) -> float:
         """Return a layer's number as the backend uses it beside ``x``.
 
@@ -89,6 +96,12 @@ class Walk:
         if x.dtype == np.float64 and keras.backend.backend() == "tensorflow":
             return float(np.float32(number))
         return float(number)
+
+    def in_single(self, what: str) -> None:
+        """Note that the backend computes ``what`` in float32 although the model is float64."""
+        note = f"the {keras.backend.backend()} backend computes {what} in float32"
+        if note not in self.notes:
+            self.notes.append(note)
 
     def mask_of(self, x: Any) -> Value | None:
         """Return the mask that travels with a value, or None."""
