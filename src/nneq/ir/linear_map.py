@@ -48,7 +48,8 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 Lift = Callable[[Array], Array]
 
-_CACHED_WEIGHTS = 1 << 22
+_CACHED_WEIGHTS = 1 << 17
+_BLOCK = 1 << 22
 _DENSE_LIMIT = 1 << 26
 
 
@@ -108,6 +109,10 @@ class LinearMap:
 
 def _absolute(weight: Array) -> Array:
     return np.abs(weight.astype(np.float64, copy=False))
+
+
+def _float64(weight: Array) -> Array:
+    return weight.astype(np.float64, copy=False)
 
 
 class _Weighted(LinearMap):
@@ -176,13 +181,25 @@ class Dense(_Weighted):
     @property
     def fan_in(self) -> int:
         """``n_in``."""
-        return self.weight.shape[1]
+        found: int = self.weight.shape[1]
+        return found
 
     def apply(self, x: Array, lift: Lift | None = None) -> Array:
         """Return ``x W^T`` on the last axis."""
-        matrix = self._lifted(lift)
         flat = x.reshape(-1, x.shape[-1])
-        return np.asarray(flat @ matrix.T).reshape(x.shape[0], *self.out_shape)
+        if self.weight.size > _BLOCK and (lift is None or lift is _absolute):
+            out = self._by_blocks(flat, lift or _float64)
+        else:
+            out = np.asarray(flat @ self._lifted(lift).T)
+        return out.reshape(x.shape[0], *self.out_shape)
+
+    def _by_blocks(self, flat: Array, lift: Lift) -> Array:
+        """Return ``flat W^T`` without a whole float64 copy of a large stored matrix."""
+        rows = max(1, _BLOCK // max(1, self.weight.shape[1]))
+        out = np.empty((flat.shape[0], self.weight.shape[0]))
+        for start in range(0, self.weight.shape[0], rows):
+            out[:, start : start + rows] = flat @ lift(self.weight[start : start + rows]).T
+        return out
 
     def transpose(self) -> LinearMap:
         """Return the map with the transposed weight (a view)."""
@@ -233,7 +250,8 @@ class Contract(_Weighted):
         w, xs, y = self._parts
         weight = self._lifted(lift)
         path = x.dtype != object
-        return np.einsum(f"{w},S{xs}->S{y}", weight, x, optimize=path)
+        found: Array = np.einsum(f"{w},S{xs}->S{y}", weight, x, optimize=path)
+        return found
 
     def transpose(self) -> LinearMap:
         """Return the contraction with input and output letters exchanged."""
@@ -376,7 +394,8 @@ class ConvTranspose(LinearMap):
     def fan_in(self) -> int:
         """Output channels per group times the kernel's size (an upper bound)."""
         weight = self.conv.weight
-        return weight.shape[0] // self.conv.groups * math.prod(weight.shape[2:])
+        found: int = weight.shape[0] // self.conv.groups * math.prod(weight.shape[2:])
+        return found
 
     @property
     def parameters(self) -> tuple[Array, ...]:
@@ -586,7 +605,8 @@ class Take(LinearMap):
     @property
     def out_shape(self) -> Shape:  # type: ignore[override]  # derived
         """The shape of ``index``."""
-        return self.index.shape
+        found: Shape = self.index.shape
+        return found
 
     @cached_property
     def _padded(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def import_bytes(
 ) -> Imported:
     """Return the network of a model given as bytes; see :func:`import_model`."""
     model = parse(data, label)
-    return _imported(model, label, None, example_inputs, input_names, output_names)
+    return _imported(model, _Origin(label), example_inputs, input_names, output_names)
 
 
 def import_model(
@@ -76,10 +77,36 @@ def import_model(
     """
     if isinstance(model, ModelProto):
         label = model.graph.name or "the ONNX model"
-        return _imported(model, label, None, example_inputs, input_names, output_names)
+        return _imported(model, _Origin(label), example_inputs, input_names, output_names)
     path = Path(model)
+    stamp = _stamp(path)
     found = read_model(path)
-    return _imported(found, str(path), path.parent, example_inputs, input_names, output_names)
+
+    def reread() -> ModelProto:
+        if _stamp(path) != stamp:
+            msg = f"{str(path)!r} has changed since it was read; import it again"
+            raise NneqError(msg)
+        return upgraded(read_model(path))
+
+    origin = _Origin(str(path), path.parent, reread)
+    return _imported(found, origin, example_inputs, input_names, output_names)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a model came from: its label, its folder, and how to read it once more."""
+
+    label: str
+    folder: Path | None = None
+    reread: Callable[[], ModelProto] | None = None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _opsets(model: ModelProto, label: str) -> dict[str, int]:
@@ -103,18 +130,17 @@ def _opsets(model: ModelProto, label: str) -> dict[str, int]:
 
 def _imported(
     model: ModelProto,
-    label: str,
-    folder: Path | None,
+    origin: _Origin,
     example_inputs: Examples,
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
 ) -> Imported:
     try:
-        return _converted(model, label, folder, example_inputs, input_names, output_names)
+        return _converted(model, origin, example_inputs, input_names, output_names)
     except UnsupportedError as error:
-        raise UnsupportedError(_about(label, error)) from None
+        raise UnsupportedError(_about(origin.label, error)) from None
     except NneqError as error:
-        raise NneqError(_about(label, error)) from None
+        raise NneqError(_about(origin.label, error)) from None
 
 
 def _about(label: str, error: NneqError) -> str:
@@ -124,12 +150,12 @@ def _about(label: str, error: NneqError) -> str:
 
 def _converted(
     model: ModelProto,
-    label: str,
-    folder: Path | None,
+    origin: _Origin,
     example_inputs: Examples,
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
 ) -> Imported:
+    label, folder, reread = origin.label, origin.folder, origin.reread
     if not model.graph.output:
         msg = "the graph has no output; a network needs at least one"
         raise NneqError(msg)
@@ -156,7 +182,8 @@ def _converted(
     batched = [spec.batched for spec in specs]
     network = _network(builder, values, heads, walk, any(batched), label, opsets, model)
     network = labelled(network, input_names, output_names)
-    reference = Runner(model, folder, [s.label for s in specs], [h.tensor for h in heads.outputs])
+    again = model if reread is None else reread
+    reference = Runner(again, folder, [s.label for s in specs], [h.tensor for h in heads.outputs])
     symbolic = any(batched) and all(spec.symbolic for spec in specs if spec.batched)
     return Imported(network, reference, symbolic)
 

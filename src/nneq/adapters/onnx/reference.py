@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,22 @@ class Runner:
     """Runs a model with ``onnx.reference``, in the model's own element types.
 
     Args:
-        model: the model.
+        model: the model, or what reads it again (a file's weights need not stay in memory twice).
         folder: the folder of its file, for external data.
         inputs: names of its inputs.
         outputs: names of the values to return.
     """
 
     def __init__(
-        self, model: ModelProto, folder: Path | None, inputs: Sequence[str], outputs: Sequence[str]
+        self,
+        model: ModelProto | Callable[[], ModelProto],
+        folder: Path | None,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
     ) -> None:
         """Keep the model; nothing is run yet."""
-        self._model = model
+        self._read = model
+        self._types: dict[str, int] = {}
         self._folder = folder
         self._inputs = tuple(inputs)
         self._outputs = list(outputs)
@@ -47,35 +52,37 @@ class Runner:
         from onnx.reference import ReferenceEvaluator
 
         if self._session is None:
+            model = self._read if isinstance(self._read, ModelProto) else self._read()
+            ports = model.graph.input
+            self._types = {port.name: port.type.tensor_type.elem_type for port in ports}
             try:
-                self._session = ReferenceEvaluator(self._pruned())
+                self._session = ReferenceEvaluator(self._pruned(model))
             except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
                 msg = f"the onnx reference cannot run this model: {error}"
                 raise NneqError(msg) from error
-        types = {port.name: port.type.tensor_type.elem_type for port in self._model.graph.input}
         feeds = {
-            name: _typed(np.asarray(array), types.get(name))
+            name: _typed(np.asarray(array), self._types.get(name))
             for name, array in zip(self._inputs, arrays, strict=True)
         }
         with np.errstate(all="ignore"):
             found = self._session.run(self._outputs, feeds)
         return [np.asarray(value) for value in found]
 
-    def _pruned(self) -> ModelProto:
+    def _pruned(self, model: ModelProto) -> ModelProto:
         """Return the model without nodes that reach no wanted output, external data loaded."""
-        graph = self._model.graph
+        graph = model.graph
         known = {t.name for t in graph.initializer} | {p.name for p in graph.input}
         known |= {s.values.name for s in graph.sparse_initializer}
         kept = needed(ordered(graph.node, known, "the graph"), self._outputs)
         external = any(map(external_data_helper.uses_external_data, graph.initializer))
         declared = [port.name for port in graph.output]
         if len(kept) == len(graph.node) and not external and declared == self._outputs:
-            return self._model
+            return model
         copy = ModelProto()
-        copy.CopyFrom(self._model)
+        copy.CopyFrom(model)
         del copy.graph.node[:]
         copy.graph.node.extend(kept)
-        ports = {port.name: port for port in self._model.graph.output}
+        ports = {port.name: port for port in graph.output}
         del copy.graph.output[:]
         for name in self._outputs:
             if name in ports:

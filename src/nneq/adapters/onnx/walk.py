@@ -173,12 +173,15 @@ class Walk:
                 raise _unknown_operator(node, domain, schema)
             return [None] * len(node.output)
         if handler is not None:
+            _check_views(node, inputs)
             made = handler(Call(node, domain, int(version or 1), inputs, self, scope, opsets))
             found = [made] if isinstance(made, Value) else list(made)
             for value in found:
-                if value is not None:
-                    limit = MAX_LIVE if value.array is None else max(MAX_CONSTANT, _stored(inputs))
-                    check_size(value.shape, limit, "the result")
+                if value is not None and value.array is None:
+                    check_size(value.shape, MAX_LIVE, "the result")
+                elif value is not None:
+                    limit = max(MAX_CONSTANT, _stored(inputs))
+                    check_size(_held(value), limit, "the result")
             return found
         body = self._schema_body(node, schema, int(version or 1), inputs)
         if body is None:
@@ -326,6 +329,36 @@ def _loader(load: Callable[[Any], Value], stored: Any) -> Loader:
 def _stored(inputs: Sequence[Value | None]) -> int:
     """Return how large the largest constant operand is (a weight of the file may be large)."""
     return max((v.size for v in inputs if v is not None and v.array is not None), default=0)
+
+
+def _held(value: Value) -> list[int]:
+    """Return the extents of a constant that take memory (a broadcast axis takes none)."""
+    if value.array is None:
+        return list(value.shape)
+    pairs = zip(value.array.shape, value.array.strides, strict=True)
+    return [size if stride else min(size, 1) for size, stride in pairs]
+
+
+_KEEP_VIEWS = {
+    "BatchNormalization", "Cast", "Conv", "ConvTranspose", "Dropout", "Expand", "Flatten", "Gemm",
+    "Identity", "MatMul", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Transpose",
+    "Unsqueeze",
+}  # fmt: skip
+
+
+def _check_views(node: NodeProto, inputs: Sequence[Value | None]) -> None:
+    """Refuse to fill in a huge repeated constant; operators that keep it a view may take it.
+
+    Raises:
+        UnsupportedError: when the operator would write every entry of it.
+    """
+    for value in inputs:
+        if value is None or value.array is None or value.size <= MAX_CONSTANT:
+            continue
+        strides = [s for s, n in zip(value.array.strides, value.shape, strict=True) if n != 1]
+        if all(strides) or (node.op_type in _KEEP_VIEWS and not any(strides)):
+            continue
+        check_size(value.shape, MAX_CONSTANT, "the repeated constant")
 
 
 def _has_body(schema: Any | None) -> bool:
