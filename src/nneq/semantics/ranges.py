@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 
@@ -87,6 +87,8 @@ def _ends(declared: Rule, params: Params, low: Array, high: Array, order: Order)
                 found = _part_ends(declared, params, low, high, order)
             case "smooth":
                 found = _smooth_ends(declared, params, low, high, order)
+            case _:
+                assert_never(declared.kind)
         bottom, top = found
         if order == 0:
             least, most = declared.image(params)
@@ -314,7 +316,9 @@ def _one_part(part: Part, params: Params, low: Array, high: Array, order: Order)
     if order:
         bottom, top = np.where(cut, bottom - 1e-90, bottom), np.where(cut, top + 1e-90, top)
     else:
-        bottom, top = np.where(cut, -np.inf, bottom), np.where(cut, np.inf, top)
+        grown = cut & ((np.abs(bottom) > 1e80) | (np.abs(top) > 1e80))
+        bottom = np.where(grown, -np.inf, np.where(cut, bottom - 1e-80, bottom))
+        top = np.where(grown, np.inf, np.where(cut, top + 1e-80, top))
     for text in part.turning[order]:
         place = np.array(float(text))
         extreme = _apply(part, params, Ball.point(place), order)
@@ -330,7 +334,8 @@ def _smooth_kink(declared: Rule, params: Params, place: float) -> Array:
         case "softsign" | "celu":
             return np.array(True)
         case "elu":
-            return np.asarray(params["alpha"]) == 1
+            found: Array = np.asarray(params["alpha"]) == 1
+            return found
         case _:
             return np.array(False)
 

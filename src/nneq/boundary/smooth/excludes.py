@@ -120,7 +120,9 @@ class _Search:
             left = ~free
             slope = np.maximum(np.abs(forms.slope_low), np.abs(forms.slope_high))
             slope = np.broadcast_to(slope, (done, *slope.shape[1:]))[left, 0]
-            flat = forms.high[left, 0] - forms.low[left, 0] <= self._noise()
+            noise = self._noise()
+            with np.errstate(invalid="ignore"):
+                flat = forms.high[left, 0] - forms.low[left, 0] <= noise
             halves = self._split(low[left], high[left], part[left], slope, flat)
             # the boxes leave the list only now, so that an interruption loses none
             self.low, self.high, weight = (
@@ -151,7 +153,8 @@ class _Search:
     def _noise(self) -> float:
         """Return the width of ``g`` at a point below which splitting cannot help."""
         if self.noise is None:
-            middle = 0.5 * self.low[:1] + 0.5 * self.high[:1]
+            with np.errstate(invalid="ignore"):
+                middle = 0.5 * self.low[:1] + 0.5 * self.high[:1]
             middle = np.where(np.isfinite(middle), middle, 0.0)
             forms = self.oracle.bounds(Domain.box(middle, middle))
             self.noise = 4 * float(forms.high[0, 0] - forms.low[0, 0])
@@ -195,7 +198,8 @@ class _Search:
 
     def _probe(self, low: Array, high: Array) -> None:
         """Look at the middles of undecided boxes."""
-        middle = 0.5 * low + 0.5 * high
+        with np.errstate(invalid="ignore"):
+            middle = 0.5 * low + 0.5 * high
         middle = middle[np.isfinite(middle).all(axis=1)]
         if middle.shape[0]:
             self._numbers(middle)

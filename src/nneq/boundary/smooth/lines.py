@@ -152,7 +152,11 @@ class _Answers:
         if len(places):
             line, low, high = runs.line[places], runs.low[places], runs.high[places]
             rising = runs.kind[places] == 2
-            guess = bracketed(self.slices, line, low, high, rising)
+
+            def function(places: Array, t: Array) -> Array:
+                return self.slices.floats(line[places], t[:, None])[0].reshape(-1)
+
+            guess = bracketed(function, low, high, rising)
             below, above = enclose(self.slices, line, low, high, guess)
             guess = np.clip(guess, below, above)
             if tight is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,35 +13,38 @@ from nneq.semantics.slices import Slices
 __all__ = ["bracketed", "enclose"]
 
 Array = np.ndarray[Any, Any]
+Function = Callable[[Array, Array], Array]
 
 _STEPS = 60
 _TRIES = 12
 
 
-def bracketed(slices: Slices, line: Array, low: Array, high: Array, rising: Array) -> Array:
+def bracketed(function: Function, low: Array, high: Array, rising: Array) -> Array:
     """Return float64 roots inside brackets, by safeguarded inverse interpolation (Chandrupatla).
 
     Args:
-        slices: the network on its lines.
-        line: which line, shape ``(R,)``.
-        low: left ends.
+        function: ``function(places, t)``: float64 values of the brackets ``places`` at ``t``.
+        low: left ends, shape ``(R,)``.
         high: right ends.
-        rising: whether ``g`` goes from negative to positive; shape ``(R,)``.
+        rising: whether the function goes from negative to positive; shape ``(R,)``.
 
     Guarantee: numerical; the results lie inside the brackets.
+
+    References:
+        Chandrupatla 1997, Advances in Engineering Software 28, 145.
     """
     flip = np.where(rising, 1.0, -1.0)
 
     def g(places: Array, t: Array) -> Array:
-        values = slices.floats(line[places], t[:, None])[0].reshape(-1)
-        return np.asarray(values * flip[places])
+        return np.asarray(function(places, t) * flip[places])
 
-    everyone = np.arange(len(line))
+    count = len(low)
+    everyone = np.arange(count)
     a, b = high.astype(np.float64).copy(), low.astype(np.float64).copy()
     ends = g(np.concatenate((everyone, everyone)), np.concatenate((a, b)))
-    fa, fb = np.maximum(ends[: len(line)], 0.0), np.minimum(ends[len(line) :], 0.0)
+    fa, fb = np.maximum(ends[:count], 0.0), np.minimum(ends[count:], 0.0)
     c, fc = a.copy(), fa.copy()
-    share = np.full(len(line), 0.5)
+    share = np.full(count, 0.5)
     live = everyone
     result = 0.5 * a + 0.5 * b
     for _ in range(_STEPS):

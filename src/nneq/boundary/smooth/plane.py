@@ -1,0 +1,155 @@
+r"""The curve :math:`g = 0` in a rectangle of a plane: every component, with the right topology.
+
+Subdivision (:mod:`nneq.boundary.smooth.quadtree`) proves where the curve is a graph, the mesh
+(:mod:`nneq.boundary.smooth.mesh`) joins its crossings.  What could not be decided (singular points,
+rounding error as large as the function) is returned as boxes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import flint
+import numpy as np
+
+from nneq.boundary.problem import Problem
+from nneq.boundary.results import Box, Clock, Component, Curve, Enclosed, Status
+from nneq.boundary.smooth.finish import arb_network
+from nneq.boundary.smooth.mesh import Mesh, link, polylines, refine
+from nneq.boundary.smooth.quadtree import Cells, Frame, Leaves, subdivide
+from nneq.boundary.smooth.rivals import Filter
+from nneq.semantics.arb import sign
+from nneq.semantics.slices import Slices
+
+__all__ = ["trace_plane"]
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]
+
+
+def trace_plane(
+    problem: Problem,
+    origin: Array,
+    directions: Array,
+    box: Box,
+    *,
+    names: tuple[str, str],
+    precision: str = "real",
+    clock: Clock,
+    progress: Progress | None = None,
+) -> Curve:
+    """Return the boundary in ``box`` of the plane ``origin + directions @ (u, v)``.
+
+    Args:
+        problem: the reduced question.
+        origin: shape ``(n,)``.
+        directions: shape ``(n, 2)``.
+        box: two intervals, in ``u`` and ``v``.
+        names: the names of the two free inputs.
+        precision: ``"real"`` or ``"float32"``.
+        clock: the budget.
+        progress: called with ``(cells done, cells open)``.
+
+    Guarantee: certified: the polylines are isotopic to the curve, vertices lie on it to 1e-11.
+    """
+    begun = time.perf_counter()
+    origin = np.asarray(origin, dtype=np.float64)
+    directions = np.asarray(directions, dtype=np.float64)
+    slices = Slices(problem.network, origin[None], directions, precision=precision)
+    frame = Frame((box.low[0], box.low[1]), (box.high[0], box.high[1]))
+    rivals = Filter(problem, origin, directions, precision) if problem.rivals else None
+    leaves = subdivide(
+        slices, frame, clock, extra=rivals.cells if rivals else None, progress=progress
+    )
+
+    def exact_sign(point: Array) -> int:
+        places = [[flint.arb(float(v)) for v in point]]
+        network = arb_network(problem.network)
+        for bits in (160, 400):
+            found = sign(network.on_line(origin, directions, places, bits)[0].item())
+            if found:
+                return found
+        return 0
+
+    mesh = link(slices, frame, leaves, exact_sign)
+    components, junctions = _components(slices, frame, leaves, mesh, rivals)
+    undecided = _boxes(leaves.undecided, frame) + _boxes(leaves.cells.take(mesh.bad), frame)
+    undecided += junctions
+    status = Status.COMPLETE
+    if leaves.stopped:
+        status = Status.BUDGET if leaves.stopped == "budget" else Status.INTERRUPTED
+    elif undecided:
+        status = Status.UNDECIDED
+    complete = not undecided and not leaves.stopped
+    seconds = time.perf_counter() - begun
+    return Curve(
+        components=components,
+        names=names,
+        box=box,
+        complete=complete,
+        undecided=undecided,
+        status=status,
+        stats={
+            "boxes": leaves.examined,
+            "leaves": len(leaves.cells),
+            "open_corner_signs": mesh.open_signs,
+            "seconds": seconds,
+            "engine": "smooth",
+        },
+        certificate=Enclosed("Plantinga-Vegter with second-order Taylor bounds", precision),
+        words=_words(components, complete, problem.title),
+    )
+
+
+def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
+    """Return cells as boxes, touching ones merged into their hull."""
+    if not len(cells):
+        return ()
+    x, y, size = cells.grid()
+    groups: list[list[int]] = []
+    for k in np.lexsort((y, x)).tolist():
+        cell = [int(x[k]), int(y[k]), int(x[k] + size[k]), int(y[k] + size[k])]
+        merged = [
+            g
+            for g in groups
+            if g[0] <= cell[2] and cell[0] <= g[2] and g[1] <= cell[3] and cell[1] <= g[3]
+        ]
+        for g in merged:
+            cell = [min(g[0], cell[0]), min(g[1], cell[1]), max(g[2], cell[2]), max(g[3], cell[3])]
+            groups.remove(g)
+        groups.append(cell)
+    grid = np.array(groups, dtype=np.int64)
+    ends = [frame.place(axis, grid[:, axis + shift]) for shift in (0, 2) for axis in (0, 1)]
+    return tuple(
+        Box((float(a), float(b)), (float(c), float(d)))
+        for a, b, c, d in zip(*ends, strict=True)
+    )
+
+
+def _components(
+    slices: Slices, frame: Frame, leaves: Leaves, mesh: Mesh, rivals: Filter | None
+) -> tuple[tuple[Component, ...], tuple[Box, ...]]:
+    """Return refined polylines, and the small boxes in which a decision boundary ends."""
+    junctions: tuple[Box, ...] = ()
+    if rivals is not None and len(leaves.cells):
+        centre, half = leaves.cells.boxes(frame)
+        _, open_ = rivals.cells(centre, half)
+        junctions = _boxes(leaves.cells.take(open_), frame)
+    size = float(np.hypot(frame.high[0] - frame.low[0], frame.high[1] - frame.low[1]))
+    found = []
+    for chain, closed in polylines(mesh):
+        points = refine(slices, mesh.points[chain], closed, size)
+        found.append(Component(points, closed))
+    found.sort(key=lambda c: tuple(c.points.min(axis=0)))
+    return tuple(found), junctions
+
+
+def _words(components: tuple[Component, ...], complete: bool, title: str) -> str:
+    """Return the claim as a sentence."""
+    closed = sum(component.closed for component in components)
+    text = f"{title}: {len(components)} components ({closed} closed)"
+    if complete:
+        return f"{text}; proven: there is no other component in the box"
+    return f"{text}; the undecided boxes may hold more"
