@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from nneq.ir.network import Affine
 from nneq.lowering.builder import Builder, Value
 
 __all__ = ["masked_softmax", "open_softmax", "repeat_heads", "scaled_dot_product"]
+
+Array = np.ndarray[Any, Any]
 
 _MOST_PATTERNS = 512
 
@@ -42,9 +45,7 @@ def masked_softmax(b: Builder, scores: Value, allowed: Value) -> Value:
     return _by_pattern(b, scores, patterns, which.reshape(-1))
 
 
-def _by_pattern(
-    b: Builder, scores: Value, patterns: np.ndarray, which: np.ndarray
-) -> Value:
+def _by_pattern(b: Builder, scores: Value, patterns: Array, which: Array) -> Value:
     width = scores.shape[-1]
     places = np.full((which.size, width), -1, dtype=np.int64)
     parts: list[Value] = []
@@ -114,32 +115,30 @@ def scaled_dot_product(
     allowed = np.ones(scores.shape[-2:], dtype=bool)
     if causal:
         allowed = np.tril(allowed)
-    if mask is not None:
-        scores, allowed = _with_mask(b, scores, mask, allowed)
-        if allowed is None:
-            weights = masked_softmax(b, scores, mask)
-            return b.matmul(weights, value), weights
-    weights = masked_softmax(b, scores, b.constant(allowed))
+    scores, open_ = _with_mask(b, scores, mask, allowed)
+    weights = masked_softmax(b, scores, open_)
     return b.matmul(weights, value), weights
 
 
 def _with_mask(
-    b: Builder, scores: Value, mask: Value, allowed: np.ndarray
-) -> tuple[Value, np.ndarray | None]:
+    b: Builder, scores: Value, mask: Value | None, allowed: Array
+) -> tuple[Value, Value]:
     """Return the scores with the finite part of the mask, and the allowed entries."""
+    if mask is None:
+        return scores, b.constant(allowed)
     if mask.array is None:
         if mask.dtype.kind != "b":
-            return b.add(scores, mask), allowed
+            return b.add(scores, mask), b.constant(allowed)
         if not allowed.all():
             scores = b.add(scores, b.constant(np.where(allowed, 0.0, -np.inf)))
-        return scores, None
+        return scores, mask
     if mask.array.dtype.kind == "b":
-        return scores, allowed & mask.array
+        return scores, b.constant(allowed & mask.array)
     open_ = ~np.isneginf(mask.array)
     finite = np.where(open_, mask.array, 0.0)
     if finite.any():
         scores = b.add(scores, b.constant(finite))
-    return scores, allowed & open_
+    return scores, b.constant(allowed & open_)
 
 
 def open_softmax(b: Builder, x: Value, axis: int) -> Value:

@@ -7,7 +7,7 @@ blocks lie along axis 0 of the weights in the order that ``order`` spells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,30 +98,20 @@ class _Steps:
         self.count = x.shape[0]
         self.outputs: list[Value] = []
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # an iterator of step numbers
+    def __iter__(self) -> Iterator[int]:
         return iter(range(self.count - 1, -1, -1) if self.reverse else range(self.count))
 
     def keep(self, t: int, new: Value, old: Value) -> Value:
         """Return the state after step ``t``: ``old`` where the step is masked."""
         if self.mask is None:
             return new
-        return self.b.where(self._column(t), new, old)
-
-    def _column(self, t: int) -> Value:
-        mask = self.mask
-        if mask is None:
-            msg = "no mask"
-            raise ValueError(msg)
-        row = self.b.slice_axis(mask, 0, t, 1)
-        return self.b.reshape(row, (mask.shape[1], 1))
+        row = self.b.slice_axis(self.mask, 0, t, 1)
+        return self.b.where(self.b.reshape(row, (self.mask.shape[1], 1)), new, old)
 
     def emit(self, t: int, new: Value, previous: Value | None) -> Value:
         """Collect and return the output of step ``t``."""
-        out = new
-        if self.mask is not None:
-            zero = self.b.constant(np.zeros(new.shape))
-            other = previous if self.hold and previous is not None else zero
-            out = self.b.where(self._column(t), new, other)
+        zero = self.b.constant(np.zeros(new.shape))
+        out = self.keep(t, new, previous if self.hold and previous is not None else zero)
         self.outputs.append(out)
         return out
 
@@ -176,22 +166,20 @@ def lstm(
     projected = _apply(b, x, weights.kernel, _total(b, weights))
     steps = _Steps(b, x, reverse=reverse, mask=mask, hold=hold_masked)
     previous: Value | None = None
+
+    def peeped(z: Value, which: int, state: Value) -> Value:
+        if weights.peepholes is not None:
+            z = b.add(z, b.multiply(state, weights.peepholes[which]))
+        return gate(b, _clipped(b, z, clip))
+
     for t in steps:
         pre = b.add(_step(b, projected, t), _apply(b, h, weights.recurrent, None))
         part = _blocks(b, pre, order)
-        peep = weights.peepholes
-
-        def look(letter: str, which: int, state: Value) -> Value:
-            z = part[letter]  # noqa: B023  # called within this step only
-            if peep is not None:  # noqa: B023
-                z = b.add(z, b.multiply(state, peep[which]))  # noqa: B023
-            return gate(b, _clipped(b, z, clip))
-
-        i = look("i", 0, c)
-        f = b.subtract(b.constant(1.0), i) if input_forget else look("f", 2, c)
+        i = peeped(part["i"], 0, c)
+        f = b.subtract(b.constant(1.0), i) if input_forget else peeped(part["f"], 2, c)
         g = candidate(b, _clipped(b, part["g"], clip))
         fresh = b.add(b.multiply(f, c), b.multiply(i, g))
-        out = b.multiply(look("o", 1, fresh), cell(b, fresh))
+        out = b.multiply(peeped(part["o"], 1, fresh), cell(b, fresh))
         if weights.projection is not None:
             out = _apply(b, out, weights.projection, None)
         previous = steps.emit(t, out, previous)
@@ -253,26 +241,24 @@ def gru(
     size = weights.gates // len(order)
     h = _zeros(b, x, size) if h0 is None else h0
     projected = _apply(b, x, weights.kernel, weights.bias)
-    if not reset_after:
-        rows = _blocks(b, b.permute(weights.recurrent, (1, 0)), order)
-        recurrent = {key: b.permute(value, (1, 0)) for key, value in rows.items()}
-        extra = weights.recurrent_bias
-        biases = {} if extra is None else _blocks(b, extra, order)
+    rows = _blocks(b, b.permute(weights.recurrent, (1, 0)), order)
+    blocks = {key: b.permute(value, (1, 0)) for key, value in rows.items()}
+    extra = weights.recurrent_bias
+    biases = {} if extra is None else _blocks(b, extra, order)
     steps = _Steps(b, x, reverse=reverse, mask=mask, hold=hold_masked)
     previous: Value | None = None
     for t in steps:
         own = _blocks(b, _step(b, projected, t), order)
         if reset_after:
-            state = _apply(b, h, weights.recurrent, weights.recurrent_bias)
-            other = _blocks(b, state, order)
+            other = _blocks(b, _apply(b, h, weights.recurrent, extra), order)
         else:
-            other = {k: _apply(b, h, recurrent[k], biases.get(k)) for k in "rz"}
+            other = {k: _apply(b, h, blocks[k], biases.get(k)) for k in "rz"}
         r = gate(b, _clipped(b, b.add(own["r"], other["r"]), clip))
         z = gate(b, _clipped(b, b.add(own["z"], other["z"]), clip))
         if reset_after:
             inner = b.multiply(r, other["n"])
         else:
-            inner = _apply(b, b.multiply(r, h), recurrent["n"], biases.get("n"))
+            inner = _apply(b, b.multiply(r, h), blocks["n"], biases.get("n"))
         n = candidate(b, _clipped(b, b.add(own["n"], inner), clip))
         out = b.add(n, b.multiply(z, b.subtract(h, n)))
         previous = steps.emit(t, out, previous)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nneq.adapters.torch.model import Flat, quiet
-from nneq.adapters.torch.program import REMEDY
+from nneq.adapters.torch.program import REMEDY, functional
 from nneq.errors import NneqError, UnsupportedError
 
 __all__ = ["Capture", "Framing", "capture", "flat_reference", "frame"]
@@ -29,6 +29,7 @@ class Framing:
         inputs: for each input, whether axis 0 is the batch axis.
         outputs: for each output, whether axis 0 is the batch axis.
         batches: whether the model takes batches of any extent, with such outputs throughout.
+        shapes: the shapes of the outputs.
         notes: what a user must know.
     """
 
@@ -36,6 +37,7 @@ class Framing:
     inputs: tuple[bool, ...]
     outputs: tuple[bool, ...]
     batches: bool
+    shapes: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -81,6 +83,14 @@ def frame(flat: Flat) -> Framing:
     extent = tensors[0].shape[0] if tensors[0].ndim else 0
     batched = tuple(t.ndim > 0 and t.shape[0] == extent for t in tensors)
     whole = Framing(tensors, (False,) * len(tensors), (), batches=False)
+    empty = [
+        f"{label or 'input'} {tuple(tensor.shape)}"
+        for label, tensor in zip(flat.example.labels, tensors, strict=True)
+        if not tensor.numel()
+    ]
+    if empty:
+        msg = f"the example input {', '.join(empty)} has no entries; give one with at least one row"
+        raise NneqError(msg)
     if extent == 0:
         return _whole(flat, whole, "the first input has no batch axis")
     single = [t[:1] if many else t for t, many in zip(tensors, batched, strict=True)]
@@ -89,7 +99,8 @@ def frame(flat: Flat) -> Framing:
         if extent == 1:
             raise _rejected(flat, tensors, alone)
         return _whole(flat, whole, "the model does not take one row of the example alone")
-    framing = Framing(single, batched, (), batches=True)
+    shapes = tuple(tuple(out.shape) for out in alone)
+    framing = Framing(single, batched, (), batches=True, shapes=shapes)
     other = [_other(t) if many else t for t, many in zip(tensors, batched, strict=True)]
     pair = [
         torch.cat([first, second]) if many else first
@@ -103,9 +114,9 @@ def frame(flat: Flat) -> Framing:
         return replace(framing, outputs=outputs, batches=False)
     kinds = [
         _kind(first, second, both)
-        for first, second, both in zip(alone, second_alone, together, strict=True)
+        for first, second, both in zip(alone, second_alone, together, strict=False)
     ]
-    if "mixed" in kinds:
+    if "mixed" in kinds or not len(alone) == len(second_alone) == len(together):
         return _whole(flat, whole, "the outputs of a batch are not those of its samples alone")
     outputs = tuple(kind == "batched" for kind in kinds)
     return replace(framing, outputs=outputs, batches=all(outputs))
@@ -116,7 +127,8 @@ def _whole(flat: Flat, framing: Framing, why: str) -> Framing:
     if isinstance(outputs, Exception):
         raise _rejected(flat, framing.tensors, outputs)
     note = f"{why}: the whole example input, shape {_shapes(framing.tensors)}, is one sample"
-    return replace(framing, outputs=(False,) * len(outputs), notes=(note,))
+    shapes = tuple(tuple(out.shape) for out in outputs)
+    return replace(framing, outputs=(False,) * len(outputs), shapes=shapes, notes=(note,))
 
 
 def _rejected(flat: Flat, tensors: Tensors, error: Exception) -> NneqError:
@@ -180,7 +192,7 @@ def capture(flat: Flat, headline: str) -> Capture:
     try:
         with quiet():
             exported = torch.export.export(flat, tuple(framing.tensors), strict=False)
-            exported = exported.run_decompositions({})
+            exported = functional(exported)
     except UnsupportedError:
         raise
     except Exception as error:  # torch.export raises many private types
@@ -214,7 +226,11 @@ def _frame_of(error: BaseException) -> str:
     while trace is not None:
         code = trace.tb_frame.f_code
         ours = "/nneq/adapters/" in code.co_filename or code.co_filename.startswith("<")
-        if not code.co_filename.startswith(home) and not ours and "contextlib" not in code.co_filename:
+        if (
+            not code.co_filename.startswith(home)
+            and not ours
+            and "contextlib" not in code.co_filename
+        ):
             found = f"{code.co_filename.rsplit('/', maxsplit=1)[-1]} line {trace.tb_lineno}"
         trace = trace.tb_next
     return found
@@ -236,4 +252,3 @@ def flat_reference(flat: Flat, tensors: Sequence[torch.Tensor]) -> Any:
         ]
 
     return reference
-

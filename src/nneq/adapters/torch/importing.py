@@ -85,9 +85,7 @@ def import_model(
     return dataclasses.replace(found, network=network)
 
 
-def _opened(
-    program: torch.export.ExportedProgram, example_inputs: Any
-) -> tuple[nn.Module, Any]:
+def _opened(program: torch.export.ExportedProgram, example_inputs: Any) -> tuple[nn.Module, Any]:
     """Return an exported program as a module, and its example."""
     module: nn.Module = program.module(check_guards=False)
     if example_inputs is not None:
@@ -130,7 +128,8 @@ def _imported(
     headline = f"cannot read the PyTorch model {label!r} as equations"
     if quick is not None:
         b, outputs, tensors = quick
-        framing = Framing(tensors, (True,), (True,), batches=True)
+        shapes = tuple(value.shape for value in outputs)
+        framing = Framing(tensors, (True,), (True,), batches=True, shapes=shapes)
         labels: tuple[str, ...] = ("",)
     else:
         captured = capture(flat, headline)
@@ -154,6 +153,8 @@ def _imported(
         details=(("torch", str(torch.__version__)),),
         notes=(*notes, *framing.notes),
     )
+    # a decomposed operator may say () where the module itself says (1,)
+    outputs = [b.reshape(v, shape) for v, shape in zip(outputs, framing.shapes, strict=True)]
     network = b.build(
         list(zip(outputs, labels, strict=True)), source=source, batched=framing.outputs
     )

@@ -84,8 +84,9 @@ def private_copy(model: nn.Module) -> nn.Module:
         found = copy.deepcopy(model, memo)
     except Exception as error:  # whatever a user's own attribute raises on copying
         msg = (
-            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); remove the "
-            "attribute that cannot, or give torch.export.export(model.eval(), example_inputs)"
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
+            "remove the attribute that cannot, or give "
+            "torch.export.export(model.eval(), example_inputs)"
         )
         raise NneqError(msg) from error
     with contextlib.suppress(NotImplementedError):  # modules made by torch.export
@@ -118,7 +119,7 @@ def _plain(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Run the model without gradients, without fused attention, leaving the random state as it was."""
+    """Run without gradients and fused attention, leaving the random state as it was."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -231,7 +232,7 @@ def _label(path: Sequence[Any], names: list[str]) -> str:
 
 
 # ---------------------------------------------------------------------- the flat model
-class Flat(nn.Module):
+class Flat(nn.Module):  # type: ignore[misc]  # PyTorch is Any here
     """The model between a flat list of tensors and a flat tuple of tensors."""
 
     def __init__(self, model: nn.Module, example: Example) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils import _pytree as pytree
 
-from nneq.adapters.torch.operators import FAMILIES
-from nneq.adapters.torch.registry import LOWERINGS, Call, Constants, numpy_dtype
-from nneq.errors import NneqError, UnsupportedError, problems_message
+from nneq.adapters.torch.operators import LOWERINGS
+from nneq.adapters.torch.registry import Call, Constants, numpy_dtype
+from nneq.errors import UnsupportedError, problems_message
 from nneq.lowering.builder import Builder, Value
 
-__all__ = ["REMEDY", "Walk", "lower_program"]
+__all__ = ["REMEDY", "Walk", "functional", "lower_program"]
 
 REMEDY = (
     "replace these operators by ones that nneq knows (docs/torch.md lists them), or move them out "
@@ -100,7 +103,7 @@ class Walk:
             return self._call(node, args, kwargs)
         except UnsupportedError as error:
             reason = str(error)
-        except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = f"its arguments are outside what is supported ({error})"
         self.problems.append(f"{_where(node)}: {reason}")
         return _Missing()
@@ -112,16 +115,21 @@ class Walk:
                 msg = "indexing by Python is not supported here"
                 raise UnsupportedError(msg)
             return target(*args, **kwargs)
-        if isinstance(target, torch._ops.HigherOrderOperator):
+        if isinstance(target, HigherOrderOperator):
             return self._inner(target, args)
-        if not isinstance(target, torch._ops.OpOverload):
+        if not isinstance(target, OpOverload):
             return self._plain(target, args, kwargs)
-        if torch.Tag.nondeterministic_seeded in target.tags and not _switched_off(target, args, kwargs):
+        if torch.Tag.nondeterministic_seeded in target.tags and not _switched_off(
+            target, args, kwargs
+        ):
             msg = "draws random numbers, so it is no function of the inputs; use eval mode"
             raise UnsupportedError(msg)
         if not _contains((args, kwargs), Value):
             with torch.no_grad():
                 return target(*args, **kwargs)
+        if any(_unavailable(v) for v in pytree.tree_leaves((args, kwargs))):
+            msg = "uses a by-product (indices, saved statistics) that nneq does not follow"
+            raise UnsupportedError(msg)
         return self._lowered(node, target, args, kwargs)
 
     def _plain(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -143,8 +151,8 @@ class Walk:
         return tuple(self.run(block.graph, operands, block))
 
     def _lowered(self, node: torch.fx.Node, target: Any, args: Any, kwargs: Any) -> Any:
-        packet = target._schema.name.removeprefix("aten::")  # noqa: SLF001  # no public name
-        lowering = LOWERINGS.get(packet) if target.namespace == "aten" else None
+        packet = _packet(target)
+        lowering = LOWERINGS.get(packet)
         if lowering is None:
             raise UnsupportedError(_reason(packet))
         metas = node.meta["val"]
@@ -172,7 +180,7 @@ def _typed(value: Value, meta: torch.Tensor) -> Value:
     """Return the value with the framework's element type; its shape must be the framework's.
 
     Raises:
-        NneqError: the shape differs, which is a fault of nneq.
+        ValueError: the shape differs, which is a fault of nneq.
     """
     shape = tuple(int(s) for s in meta.shape)
     if value.shape != shape:
@@ -238,6 +246,10 @@ def _contains(item: Any, kind: type) -> bool:
     return isinstance(item, kind)
 
 
+def _unavailable(item: Any) -> bool:
+    return isinstance(item, Value) and item.node is None and item.array is None
+
+
 def _attribute(owner: Any, path: str) -> Any:
     for part in path.split("."):
         owner = getattr(owner, part)
@@ -283,6 +295,38 @@ def _user_line(trace: str) -> str:
 
 
 # ---------------------------------------------------------------------- the whole program
+def functional(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Return the program without writes, every operator that has no lowering decomposed.
+
+    Operators with a lowering stay whole; the empty table keeps all of them.
+    """
+    plain = exported.run_decompositions({})
+    if all(_known(node.target) for node in _calls(plain.graph_module)):
+        return plain
+    return exported.run_decompositions(dict(_table()))
+
+
+@functools.cache
+def _table() -> dict[Any, Any]:
+    """Return PyTorch's decompositions of the operators that have no lowering."""
+    whole = torch.export.default_decompositions().items()
+    return {op: rule for op, rule in whole if not _known(op)}
+
+
+def _calls(module: torch.fx.GraphModule) -> list[torch.fx.Node]:
+    graphs = [m for m in module.modules() if isinstance(m, torch.fx.GraphModule)]
+    return [node for m in graphs for node in m.graph.nodes if node.op == "call_function"]
+
+
+def _known(target: Any) -> bool:
+    return not isinstance(target, OpOverload) or _packet(target) in LOWERINGS
+
+
+def _packet(target: OpOverload) -> str:
+    name: str = target._schema.name  # noqa: SLF001  # it has no public name
+    return name.removeprefix("aten::")
+
+
 def lower_program(
     exported: torch.export.ExportedProgram,
     write_input: Callable[[Builder, int, torch.Tensor], Value],
@@ -298,9 +342,6 @@ def lower_program(
     Raises:
         UnsupportedError: some nodes have no lowering; the message names all of them.
     """
-    if not FAMILIES or not LOWERINGS:
-        msg = "no operators are declared"
-        raise NneqError(msg)
     b = Builder()
     walk = Walk(b, Constants())
     feeds = _feeds(exported, b, write_input)
@@ -312,12 +353,12 @@ def lower_program(
         elif spec.kind in {OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION}:
             name = str(spec.target).removeprefix("model.")
             walk.problems.append(
-                f"forward() changes the model's own tensor {name!r} on every call, so the output is "
-                "no function of the inputs"
+                f"forward() changes the model's own tensor {name!r} on every call, so the output "
+                "is no function of the inputs"
             )
     for place, value in enumerate(outputs, start=1):
-        if isinstance(value, Value) and value.node is None and value.array is None:
-            walk.problems.append(f"output {place} holds indices that are not supported")
+        if _unavailable(value):
+            walk.problems.append(f"output {place} holds indices that nneq does not follow")
     if walk.problems:
         raise UnsupportedError(problems_message(headline, walk.problems, REMEDY))
     constant = [isinstance(v, torch.Tensor) for v in outputs]
@@ -349,4 +390,3 @@ def _feeds(
             held = exported.constants[target]
             feeds.append(held.detach() if isinstance(held, torch.Tensor) else held)
     return feeds
-

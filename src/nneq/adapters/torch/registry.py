@@ -12,7 +12,16 @@ import torch
 from nneq.errors import UnsupportedError
 from nneq.lowering.builder import Builder, Value
 
-__all__ = ["LOWERINGS", "Call", "Constants", "Lowering", "lowers", "numpy_dtype", "torch_dtype"]
+__all__ = [
+    "LOWERINGS",
+    "Call",
+    "Constants",
+    "Lowering",
+    "lowers",
+    "numpy_dtype",
+    "torch_dtype",
+    "unavailable",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -49,6 +58,11 @@ def torch_dtype(dtype: Any) -> torch.dtype:
     return _TO_TORCH[np.dtype(dtype)]
 
 
+def unavailable(shape: tuple[int, ...]) -> Value:
+    """Return a by-product nobody should use (indices, saved statistics): using it is an error."""
+    return Value(shape, np.dtype(np.int64))
+
+
 class Constants:
     """Weights as NumPy arrays in their stored precision, shared where the model shares them."""
 
@@ -69,7 +83,7 @@ class Constants:
         plain = tensor.detach().to("cpu")
         if plain.dtype == torch.bfloat16:
             plain = plain.to(torch.float32)
-        found = plain.resolve_conj().resolve_neg().numpy().astype(kind, copy=False)
+        found: Array = plain.resolve_conj().resolve_neg().numpy().astype(kind, copy=False)
         found.flags.writeable = False
         self._arrays[key] = (tensor, found)
         return found

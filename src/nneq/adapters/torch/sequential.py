@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.modules import module as module_hooks
 
-from nneq.adapters.torch.operators import FAMILIES
-from nneq.adapters.torch.registry import LOWERINGS, Call, Constants, numpy_dtype
+from nneq.adapters.torch.operators import LOWERINGS
+from nneq.adapters.torch.registry import Call, Constants, numpy_dtype
 from nneq.lowering.builder import Builder, Value
 
 __all__ = ["lower_sequential"]
@@ -111,7 +111,7 @@ def lower_sequential(
     kind = tensors[0].dtype
     dtypes = {p.dtype for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()}
     known = kind in {torch.float32, torch.float64} and dtypes <= {kind}
-    if not known or not all(_fits(layer, 2) for _, layer in layers) or not FAMILIES:
+    if not known or not all(_fits(layer, 2) for _, layer in layers):
         return None
     if not _widths_fit([layer for _, layer in layers], tensors[0].shape[1]):
         return None

@@ -55,9 +55,7 @@ def assumed_example(model: nn.Module) -> tuple[torch.Tensor, str]:
     raise NneqError(msg)
 
 
-def _vector(
-    size: int, dtype: torch.dtype, name: str, layer: nn.Module
-) -> tuple[torch.Tensor, str]:
+def _vector(size: int, dtype: torch.dtype, name: str, layer: nn.Module) -> tuple[torch.Tensor, str]:
     example = torch.linspace(-1.0, 1.0, size, dtype=torch.float64).reshape(1, size).to(dtype)
     place = f"{name!r} " if name else ""
     note = (
@@ -74,7 +72,9 @@ def _unknown(model: nn.Module, name: str, layer: nn.Module) -> str:
         missing = f"the input has shape {shape}, and nothing fixes its extents"
     elif isinstance(layer, nn.RNNBase):
         form = "(1, steps, {n})" if layer.batch_first else "(steps, 1, {n})"
-        missing = f"the input has shape {form.format(n=layer.input_size)}; steps is not in the model"
+        missing = (
+            f"the input has shape {form.format(n=layer.input_size)}; steps is not in the model"
+        )
     elif isinstance(layer, nn.Embedding | nn.EmbeddingBag):
         missing = f"the input holds integers 0 .. {layer.num_embeddings - 1}; how many is not known"
     else:

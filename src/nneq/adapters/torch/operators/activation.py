@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nneq.adapters.torch.registry import Call, lowers
+from nneq.adapters.torch.registry import Call, lowers, unavailable
 from nneq.lowering.attention import open_softmax
 from nneq.lowering.builder import Value
 
@@ -33,7 +33,7 @@ def _plain(c: Call) -> Value:
 
 @lowers("log_sigmoid_forward")
 def _log_sigmoid_forward(c: Call) -> list[Value]:
-    return [c.b.elementwise("log_sigmoid", c.value("self")), c.b.constant(np.zeros(0))]
+    return [c.b.elementwise("log_sigmoid", c.value("self")), unavailable(c.shapes[1])]
 
 
 @lowers("gelu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from nneq.adapters.torch.registry import Call, lowers
+from nneq.adapters.torch.registry import Call, lowers, unavailable
 from nneq.lowering.builder import Value
 from nneq.lowering.ordering import lookup, one_hot
 
@@ -41,7 +41,7 @@ def _embedding_bag(c: Call) -> list[Value]:
         else:
             bags.append((b.sum, b.mean, b.max)[mode](cut, (0,)))
     out = b.stack(bags, 0)
-    return [out, *(b.constant(np.zeros(shape)) for shape in c.shapes[1:])]
+    return [out, *map(unavailable, c.shapes[1:])]
 
 
 @lowers("one_hot")
@@ -142,7 +142,7 @@ def _written(c: Call, x: Value, other: Value, source: str | None) -> Value:
 
 
 def _added(c: Call, x: Value, other: Value, source: str) -> Value:
-    """Return ``x`` plus the scattered source: one run per entry of the source says where it goes."""
+    """Return ``x`` plus the scattered source; one run per entry of it says where it goes."""
     if other.size * x.size > 1 << 24:
         raise c.refuse("the scattered sum is too large to be read off entry by entry")
     zero = torch.zeros(x.shape, dtype=torch.float64)

@@ -75,8 +75,7 @@ def _einsum(c: Call) -> Value:
         right, right_letters = _diagonal(c, other, own)
         later = set(output).union(*map(set, inputs[place + 1 :]))
         kept = "".join(dict.fromkeys(k for k in letters + right_letters if k in later))
-        shapes = [_squeezed(c, v, le) for v, le in ((current, letters), (right, right_letters))]
-        (current, letters), (right, right_letters) = _agree(c, *shapes)
+        current, right = _agree(c, (current, letters), (right, right_letters))
         current = c.b.einsum(f"{letters},{right_letters}->{kept}", current, right)
         letters = kept
     drop = [k for k, letter in enumerate(letters) if letter not in output]
@@ -86,23 +85,17 @@ def _einsum(c: Call) -> Value:
     return c.b.permute(current, [letters.index(letter) for letter in output])
 
 
-def _squeezed(c: Call, x: Value, letters: str) -> tuple[Value, str]:
-    return x, letters
-
-
-def _agree(
-    c: Call, left: tuple[Value, str], right: tuple[Value, str]
-) -> tuple[tuple[Value, str], tuple[Value, str]]:
+def _agree(c: Call, left: tuple[Value, str], right: tuple[Value, str]) -> tuple[Value, Value]:
     """Broadcast an axis of extent 1 against the same letter's extent in the other operand."""
     sizes: dict[str, int] = {}
     for value, letters in (left, right):
         for letter, size in zip(letters, value.shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
-    found = [
-        (c.b.broadcast_to(value, tuple(sizes[k] for k in letters)), letters)
+    first, second = (
+        c.b.broadcast_to(value, tuple(sizes[k] for k in letters))
         for value, letters in (left, right)
-    ]
-    return found[0], found[1]
+    )
+    return first, second
 
 
 def _letters(c: Call, equation: str, values: list[Value]) -> tuple[list[str], str]:
@@ -121,7 +114,9 @@ def _letters(c: Call, equation: str, values: list[Value]) -> tuple[list[str], st
         count = len(value.shape) - len(part.replace("...", ""))
         most = max(most, count)
         dots = spare[:count][::-1]
-        found.append("".join(renamed.get(k, k) for k in part.replace("...", "|")).replace("|", dots))
+        found.append(
+            "".join(renamed.get(k, k) for k in part.replace("...", "|")).replace("|", dots)
+        )
     if arrow:
         target = "".join(renamed.get(k, k) for k in out.replace("...", "|"))
         return found, target.replace("|", spare[:most][::-1])
@@ -135,8 +130,12 @@ def _diagonal(c: Call, x: Value, letters: str) -> tuple[Value, str]:
     if unique == letters:
         return x, letters
     places = np.arange(x.size, dtype=np.int64).reshape(x.shape)
-    return c.b.take(x, np.einsum(places, [ord(k) for k in map(_small, letters)],
-                                 [ord(k) for k in map(_small, unique)])), unique
+    return c.b.take(
+        x,
+        np.einsum(
+            places, [ord(k) for k in map(_small, letters)], [ord(k) for k in map(_small, unique)]
+        ),
+    ), unique
 
 
 def _small(letter: str) -> str:

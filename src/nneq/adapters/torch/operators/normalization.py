@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nneq.adapters.torch.registry import Call, lowers
+from nneq.adapters.torch.registry import Call, lowers, unavailable
 from nneq.lowering.builder import Value
 from nneq.lowering.normalization import batch_norm, group_norm, layer_norm, rms_norm
 
@@ -37,7 +37,7 @@ def _batch_norm(c: Call) -> Value | list[Value]:
         out = batch_norm(c.b, x, mean, var, eps=eps, scale=scale, bias=bias)
     if c.op == "batch_norm":
         return out
-    return [out, *(c.b.constant(np.zeros(shape)) for shape in c.shapes[1:])]
+    return [out, *map(unavailable, c.shapes[1:])]
 
 
 def _own_statistics(
@@ -70,10 +70,8 @@ def _group_norm(c: Call) -> Value:
 @lowers("native_group_norm")
 def _native_group_norm(c: Call) -> list[Value]:
     scale, bias = c.optional("weight"), c.optional("bias")
-    out = group_norm(
-        c.b, _input(c), int(c["group"]), eps=float(c["eps"]), scale=scale, bias=bias
-    )
-    return [out, *(c.b.constant(np.zeros(shape)) for shape in c.shapes[1:])]
+    out = group_norm(c.b, _input(c), int(c["group"]), eps=float(c["eps"]), scale=scale, bias=bias)
+    return [out, *map(unavailable, c.shapes[1:])]
 
 
 @lowers("layer_norm", "native_layer_norm")
@@ -86,7 +84,7 @@ def _layer_norm(c: Call) -> Value | list[Value]:
     )
     if c.op == "layer_norm":
         return out
-    return [out, *(c.b.constant(np.zeros(shape)) for shape in c.shapes[1:])]
+    return [out, *map(unavailable, c.shapes[1:])]
 
 
 @lowers("rms_norm", "_fused_rms_norm")
@@ -100,4 +98,4 @@ def _rms_norm(c: Call) -> Value | list[Value]:
     out = rms_norm(c.b, x, list(axes), eps=small, scale=c.optional("weight"))
     if c.op == "rms_norm":
         return out
-    return [out, *(c.b.constant(np.zeros(shape)) for shape in c.shapes[1:])]
+    return [out, *map(unavailable, c.shapes[1:])]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nneq.adapters.torch.registry import Call, lowers
+from nneq.adapters.torch.registry import Call, lowers, unavailable
 from nneq.lowering.builder import Value
 from nneq.lowering.pooling import average_pool, max_pool, max_pool_indices
 from nneq.lowering.resize import resize
@@ -103,7 +103,7 @@ def _adaptive_avg_pool(c: Call) -> Value:
 
 @lowers("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 def _adaptive_max_pool(c: Call) -> list[Value]:
-    """Return the maxima of the bins; every bin is gathered with its entries repeated to one size."""
+    """Return the maxima of the bins, each gathered with entries repeated to one size."""
     x, rank = c.value("self"), _rank(c)
     start = len(x.shape) - rank
     out = x
@@ -112,14 +112,7 @@ def _adaptive_max_pool(c: Call) -> list[Value]:
         width = max(high - low for low, high in bins)
         index = np.array([[min(low + k, high - 1) for k in range(width)] for low, high in bins])
         out = c.b.max(c.b.gather(out, index, axis), (axis + 1,))
-    return [out, _Unavailable(c.shapes[1])]
-
-
-class _Unavailable(Value):
-    """The indices of an adaptive pool: an error only for the one who uses them."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(shape, np.dtype(np.int64))
+    return [out, unavailable(c.shapes[1])]
 
 
 @lowers("max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d")

@@ -53,9 +53,7 @@ def _weights(tensors: list[Value], biased: bool) -> CellWeights:
     bias, recurrent_bias = (tensors[2], tensors[3]) if biased else (None, None)
     plain = 4 if biased else 2
     projection = tensors[plain] if len(tensors) > plain else None
-    return CellWeights(
-        tensors[0], tensors[1], bias, recurrent_bias, projection=projection
-    )
+    return CellWeights(tensors[0], tensors[1], bias, recurrent_bias, projection=projection)
 
 
 @lowers("lstm")
@@ -99,9 +97,7 @@ def _rnn(c: Call) -> list[Value]:
 
 def _cell(c: Call) -> tuple[Value, CellWeights]:
     x = c.value("input")
-    weights = CellWeights(
-        c.value("w_ih"), c.value("w_hh"), c.optional("b_ih"), c.optional("b_hh")
-    )
+    weights = CellWeights(c.value("w_ih"), c.value("w_hh"), c.optional("b_ih"), c.optional("b_hh"))
     return c.b.reshape(x, (1, *x.shape)), weights
 
 

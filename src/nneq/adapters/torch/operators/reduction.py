@@ -130,6 +130,8 @@ def _cumsum(c: Call) -> Value:
 @lowers("cumprod")
 def _cumprod(c: Call) -> Value:
     x = c.value("self")
+    if not x.shape:
+        return x
     axis = int(c["dim"]) % len(x.shape)
     found = [c.b.slice_axis(x, axis, 0, 1)]
     for k in range(1, x.shape[axis]):
@@ -140,6 +142,8 @@ def _cumprod(c: Call) -> Value:
 @lowers("logcumsumexp")
 def _logcumsumexp(c: Call) -> Value:
     x = c.value("self")
+    if not x.shape:
+        return x
     axis = int(c["dim"]) % len(x.shape)
     parts = [
         c.b.logsumexp(c.b.slice_axis(x, axis, 0, k + 1), (axis,), keepdims=True)
@@ -151,6 +155,8 @@ def _logcumsumexp(c: Call) -> Value:
 @lowers("cummax", "cummin")
 def _cummax(c: Call) -> list[Value]:
     x = c.value("self")
+    if not x.shape:
+        return [x, c.b.constant(np.int64(0))]
     axis = int(c["dim"]) % len(x.shape)
     largest = c.op == "cummax"
     reduce, place = (c.b.max, argmax) if largest else (c.b.min, argmin)
@@ -163,6 +169,8 @@ def _cummax(c: Call) -> list[Value]:
 @lowers("topk")
 def _topk(c: Call) -> list[Value]:
     largest = bool(c.get("largest", True))
+    if not c.value("self").shape:
+        return [c.value("self"), c.b.constant(np.int64(0))]
     return list(top_k(c.b, c.value("self"), int(c["k"]), int(c.get("dim", -1)), largest=largest))
 
 
@@ -171,6 +179,9 @@ def _sort(c: Call) -> Value | list[Value]:
     x = c.value("self")
     axis = int(c.get("dim", -1))
     descending = bool(c.get("descending", False))
+    if not x.shape:
+        zero = c.b.constant(np.int64(0))
+        return zero if c.op == "argsort" else [x, zero]
     found, places = top_k(c.b, x, x.shape[axis], axis, largest=descending)
     return places if c.op == "argsort" else [found, places]
 
@@ -179,6 +190,8 @@ def _sort(c: Call) -> Value | list[Value]:
 def _kth(c: Call) -> Value | list[Value]:
     x = c.value("self")
     whole = c.op != "kthvalue" and "dim" not in c.arguments
+    if not x.shape and not whole:
+        return [x, c.b.constant(np.int64(0))]
     if whole:
         x = c.b.reshape(x, (x.size,))
     axis = 0 if whole else int(c.get("dim", -1)) % len(x.shape)
@@ -213,4 +226,3 @@ def _renorm(c: Call) -> Value:
     one = c.b.constant(np.float64(1.0))
     factor = c.b.select(c.b.subtract(norm, most), ">", c.b.divide(most, floor), one)
     return c.b.multiply(x, factor)
-

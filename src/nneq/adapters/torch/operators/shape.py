@@ -126,11 +126,6 @@ def _stack(c: Call) -> Value:
     return c.b.stack(c.values("tensors"), int(c.get("dim", 0)))
 
 
-@lowers("hstack", "vstack", "dstack", "column_stack", "row_stack", "block_diag")
-def _stacks(c: Call) -> Value:
-    raise c.refuse("use torch.cat or torch.stack")
-
-
 @lowers("slice", "slice_copy")
 def _slice(c: Call) -> Value:
     x = c.value("self")
@@ -181,9 +176,7 @@ def _split(c: Call) -> list[Value]:
 def _unbind(c: Call) -> list[Value]:
     x = c.value("self")
     axis = int(c.get("dim", 0)) % len(x.shape)
-    return [
-        c.b.reshape(c.b.slice_axis(x, axis, k, 1), shape) for k, shape in enumerate(c.shapes)
-    ]
+    return [c.b.reshape(c.b.slice_axis(x, axis, k, 1), shape) for k, shape in enumerate(c.shapes)]
 
 
 @lowers("constant_pad_nd")
@@ -271,7 +264,7 @@ def _im2col(c: Call) -> Value:
 
     def run(places: torch.Tensor) -> torch.Tensor:
         flat = places.reshape(1, 1, *places.shape[-2:]) if places.ndim == 2 else places + 1
-        return torch.nn.functional.unfold(flat, **options) - 1  # type: ignore[arg-type]  # pairs
+        return torch.nn.functional.unfold(flat, **options) - 1
 
     return moved(c, x, run)[0]
 
@@ -286,7 +279,7 @@ def _col2im(c: Call) -> Value:
     options = {name: list(c.ints(name)) for name in names}
     count = int(np.prod(out))
     places = torch.arange(1, count + 1, dtype=torch.float64).reshape(out)
-    index = torch.nn.functional.unfold(places, **options) - 1  # type: ignore[arg-type]  # pairs
+    index = torch.nn.functional.unfold(places, **options) - 1
     take = lm.Take(out, index.to(torch.int64).numpy().reshape(x.shape))
     return c.b.linear(x, take.transpose())
 
@@ -304,19 +297,6 @@ def _diag(c: Call) -> Value:
     rest = {name: c.arguments[name] for name in list(c.arguments)[1:]}
     run = torch.diag if c.op == "diag" else torch.diag_embed
     return moved(c, x, lambda places: run(places + 1, **rest) - 1)[0]
-
-
-@lowers("meshgrid", "cartesian_prod")
-def _grid(c: Call) -> list[Value]:
-    values = c.values("tensors")
-    rank = len(values)
-    found = []
-    for k, value in enumerate(values):
-        place = 1 - k if c.get("indexing", "ij") == "xy" and k < 2 else k
-        shape = [1] * rank
-        shape[place] = value.size
-        found.append(c.b.broadcast_to(c.b.reshape(value, shape), c.shapes[k]))
-    return found
 
 
 @lowers("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
