@@ -111,7 +111,8 @@ def _active(network: Network, node: Any, flat: Mapping[int, Array]) -> Array | N
             shape = network.nodes[node.arg].shape
             kept = [k for k in range(len(shape)) if k not in node.axes]
             moved = flat[node.arg].reshape(shape).transpose(*kept, *node.axes)
-            return moved.reshape(int(np.prod(node.shape)), -1).argmax(axis=1)
+            found: Array | None = moved.reshape(int(np.prod(node.shape)), -1).argmax(axis=1)
+            return found
         case Select():
             test = flat[node.test]
             holds = {">": test > 0, ">=": test >= 0, "==": test == 0}[node.relation]

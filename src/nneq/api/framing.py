@@ -117,7 +117,8 @@ class Frame:
         if lines.shape[0] != 1:
             msg = "at: one number per input is needed here, not an array"
             raise NneqError(msg)
-        return lines[0]
+        found: Array = lines[0]
+        return found
 
     def fixed_lines(
         self, at: At, free: Sequence[int], *, given_free_is_error: bool = True

@@ -57,7 +57,8 @@ class Float64:
         if first == second == out:
             return left * right
         left, right = _same_samples(left, right)
-        return np.einsum(f"Z{first},Z{second}->Z{out}", left, right, optimize=True)
+        found: Array = np.einsum(f"Z{first},Z{second}->Z{out}", left, right, optimize=True)
+        return found
 
     def maximum(self, node: Maximum, arg: Array) -> Array:
         """Return the largest entries."""
@@ -79,7 +80,8 @@ class Float64:
         shifted = arg - arg.max(axis=axis, keepdims=True)
         weights = np.exp(shifted)
         total = weights.sum(axis=axis, keepdims=True)
-        return shifted - np.log(total) if node.log else weights / total
+        found: Array = shifted - np.log(total) if node.log else weights / total
+        return found
 
 
 def _same_samples(left: Array, right: Array) -> tuple[Array, Array]:

@@ -70,7 +70,8 @@ class Constant:
     @property
     def shape(self) -> Shape:
         """The value's shape."""
-        return self.value.shape
+        found: Shape = self.value.shape
+        return found
 
     @property
     def args(self) -> tuple[int, ...]:

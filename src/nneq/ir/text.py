@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -70,6 +70,8 @@ def _node(node: Node, place: int) -> str:
             body = f"t{node.yes} if t{node.test} {node.relation} 0 else t{node.no}"
         case ir.Softmax():
             body = f"{'log_' if node.log else ''}softmax[axis {node.axis}](t{node.arg})"
+        case _:
+            assert_never(node)
     return f"t{place} ({_dims(node.shape) or 'scalar'}) = {body}"
 
 

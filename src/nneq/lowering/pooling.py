@@ -16,7 +16,7 @@ __all__ = ["average_pool", "lp_pool", "max_pool", "max_pool_indices", "pooled_ex
 Array = np.ndarray[Any, Any]
 Pads = Sequence[tuple[int, int]]
 
-_WINDOW_LIMIT = 1 << 28
+_WINDOW_LIMIT = 1 << 26
 
 
 def pooled_extent(
@@ -199,7 +199,8 @@ def max_pool_indices(
 def _first_of_equals(place: Array) -> Array:
     """Return 1 at the first slot of every window that shows a place, 0 at its repetitions."""
     earlier = np.tril(np.ones((place.shape[-1],) * 2, dtype=bool), -1)
-    return ~((place[..., :, None] == place[..., None, :]) & earlier).any(axis=-1)
+    found: Array = ~((place[..., :, None] == place[..., None, :]) & earlier).any(axis=-1)
+    return found
 
 
 def _window_sum(
@@ -314,7 +315,7 @@ def lp_pool(
         ``(N, C, *windows)``.
     """
     steps, margins, gaps = _filled(x, kernel, strides, pads, dilations)
-    source = x if signed or p == 2 else b.elementwise("abs", x)  # noqa: PLR2004  # square
+    source = x if signed or p == 2 else b.elementwise("abs", x)
     powers = b.power(source, b.constant(np.float64(p)))
     total, _ = _window_sum(b, powers, kernel, steps, margins, gaps, ceil_mode)
     return b.power(total, b.constant(np.float64(1.0 / p)))

@@ -89,7 +89,7 @@ def _cubic(coefficient: float) -> Callable[[Array], Array]:
         d = np.abs(distance)
         near = ((coefficient + 2) * d - (coefficient + 3)) * d * d + 1
         far = ((coefficient * d - 5 * coefficient) * d + 8 * coefficient) * d - 4 * coefficient
-        return np.where(d <= 1, near, np.where(d < 2, far, 0.0))  # noqa: PLR2004  # support
+        return np.where(d <= 1, near, np.where(d < 2, far, 0.0))  # support
 
     return kernel
 
@@ -112,7 +112,8 @@ def interpolation_matrix(
         positions: see :func:`sample_positions`.
         size_in: input extent.
         mode: ``nearest``, ``linear`` or ``cubic``.
-        rounding: of ``nearest``: ``round_prefer_floor``, ``round_prefer_ceil``, ``floor``, ``ceil``.
+        rounding: of ``nearest``: ``round_prefer_floor``, ``round_prefer_ceil``, ``floor`` or
+            ``ceil``.
         coefficient: ``a`` of the cubic kernel.
         exclude_outside: give no weight to places outside and renormalise.
         antialias_scale: output per input when below 1 the kernel is stretched by its inverse; None
@@ -127,6 +128,7 @@ def interpolation_matrix(
         index = np.clip(_nearest(positions, rounding), 0, size_in - 1).astype(np.int64)
         matrix[np.arange(count), index] = 1.0
         return matrix
+    kernel: Callable[[Array], Array]
     if mode == "linear":
         kernel, support = _triangle, 1.0
     elif mode == "cubic":
@@ -150,7 +152,7 @@ def interpolation_matrix(
 
 
 def resize(b: Builder, x: Value, matrices: Mapping[int, Array]) -> Value:
-    """Return ``x`` with every axis in ``matrices`` multiplied by its ``(size_out, size_in)`` matrix.
+    """Return ``x`` with the axes in ``matrices`` multiplied by their ``(size_out, size_in)`` ones.
 
     A matrix whose rows select one entry each becomes an exact gather.
     """

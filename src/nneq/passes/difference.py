@@ -136,11 +136,11 @@ def _parts(network: ir.Network, entry: _Entry, sign: float) -> tuple[list[Any], 
         return [(entry.node, node.shape, row)], []
     rows = [_row(term.map, entry.index) for term in node.terms]
     parts: list[Any] = []
-    for term, row in zip(node.terms, rows, strict=True):
-        if row is None:
+    for term, weights in zip(node.terms, rows, strict=True):
+        if weights is None:
             parts.append((term.arg, term.map.in_shape, lm.chain(term.map, pick)))
         else:
-            parts.append((term.arg, term.map.in_shape, sign * row))
+            parts.append((term.arg, term.map.in_shape, sign * weights))
     bias = []
     if node.bias is not None:
         bias.append(sign * float(np.broadcast_to(node.bias, node.shape).reshape(-1)[entry.index]))
@@ -170,8 +170,8 @@ def _append(nodes: list[ir.Node], parts: list[Any], biases: list[float]) -> int:
     bias: Array | None = None
     if biases:
         total_bias, error_bias = np.array([biases[0]]), np.zeros(1)
-        for extra in biases[1:]:
-            total_bias, error_bias = _two_sum(total_bias, np.array([extra]))
+        for summand in biases[1:]:
+            total_bias, error_bias = _two_sum(total_bias, np.array([summand]))
         bias = total_bias
         if error_bias.any():
             nodes.append(ir.Constant(error_bias, "bias difference"))

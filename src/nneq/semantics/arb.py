@@ -8,7 +8,7 @@ precision is set locally and never left changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import flint
 import numpy as np
@@ -209,7 +209,8 @@ class ArbNetwork:
                 part = points[:, offset : offset + port.size]
                 inputs.append(part.reshape(-1, *port.shape))
                 offset += port.size
-            return forward(self.network, self, inputs)[0]
+            found: Array = forward(self.network, self, inputs)[0]
+            return found
 
     # ---------------------------------------------------------------- the node kinds
     def constant(self, node: Constant) -> Array:
@@ -276,7 +277,8 @@ class ArbNetwork:
         count = max(left.shape[0], right.shape[0])
         left = np.broadcast_to(left, (count, *left.shape[1:]))
         right = np.broadcast_to(right, (count, *right.shape[1:]))
-        return np.einsum(f"Z{first},Z{second}->Z{out}", left, right)
+        found: Array = np.einsum(f"Z{first},Z{second}->Z{out}", left, right)
+        return found
 
     def maximum(self, node: Maximum, arg: Array) -> Array:
         """Return the largest entries."""
@@ -304,6 +306,8 @@ class ArbNetwork:
                     true, false = z >= 0, z < 0
                 case "==":
                     true, false = z == 0, bool(z != 0)
+                case _:
+                    assert_never(node.relation)
             a, b = _as_arb(yes[place]), _as_arb(no[place])
             made[place] = a if true else b if false else a.union(b)
         return made

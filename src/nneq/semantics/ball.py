@@ -98,7 +98,8 @@ class Ball:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of both arrays."""
-        return self.mid.shape
+        found: tuple[int, ...] = self.mid.shape
+        return found
 
     def magnitude(self) -> Array:
         """Return an upper bound of ``|x|``."""
@@ -274,7 +275,8 @@ def contract(subscripts: str, left: Ball, right: Ball, *, unit: float = UNIT) ->
     text = f"Z{first},Z{second}->Z{out}"
 
     def product(x: Array, y: Array) -> Array:
-        return np.einsum(text, x, y, optimize=True)
+        found: Array = np.einsum(text, x, y, optimize=True)
+        return found
 
     size_a, size_b = np.abs(a.mid), np.abs(b.mid)
     mid = product(a.mid, b.mid)

@@ -171,7 +171,7 @@ def _softmax(node: ir.Softmax, shapes: Sequence[Any], size: int) -> Step:
 
     def step(values: list[Any]) -> Array:
         z = values[arg]
-        shifted = z - np.maximum.reduce(z, axis=1, keepdims=True)
+        shifted: Array = z - np.maximum.reduce(z, axis=1, keepdims=True)
         if log:
             shifted -= np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))
             return shifted

@@ -52,7 +52,8 @@ class NumpyElementary:
 
     def split(self, z: Any, at: Any, below: Any, above: Any) -> Array:
         """Return ``below`` where ``z < at``, ``above`` elsewhere."""
-        return np.where(np.asarray(z) < at, below, above)
+        found: Array = np.where(np.asarray(z) < at, below, above)
+        return found
 
 
 NUMPY = NumpyElementary()

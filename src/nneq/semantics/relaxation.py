@@ -448,7 +448,8 @@ def _extreme(shape: _Shape, sign: float, slope: Array, low: Array, high: Array) 
     points = np.stack(places)
     values = sign * (shape.number(points) - slope * points)
     best = np.argmax(np.where(np.isnan(values), -np.inf, values), axis=0)
-    return np.take_along_axis(points, best[None], axis=0)[0]
+    found: Array = np.take_along_axis(points, best[None], axis=0)[0]
+    return found
 
 
 def _bisect(shape: _Shape, low: Array, high: Array, what: str) -> Array:

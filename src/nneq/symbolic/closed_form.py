@@ -106,7 +106,7 @@ def solve_expr(
     """
     affine = affine_form(network)
     if affine is not None:
-        return _hyperplane(affine[0], affine[1], place, names)
+        return _hyperplane(list(affine[0]), affine[1], place, names)
     try:
         form = one_hidden(network)
     except UnsupportedError as error:

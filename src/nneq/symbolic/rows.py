@@ -163,8 +163,8 @@ def _conv(part: lm.Conv) -> Csr:
             factor = weight[(group * out_per_group + outer, inner, *offset)]
             if factor == 0:
                 continue
-            axes_out = np.ix_(range(batch), *(keep for keep, _ in grids))
-            axes_in = np.ix_(range(batch), *(at for _, at in grids))
+            axes_out = np.ix_(np.arange(batch), *(keep for keep, _ in grids))
+            axes_in = np.ix_(np.arange(batch), *(at for _, at in grids))
             row = out_index[:, group * out_per_group + outer][axes_out].reshape(-1)
             rows.append(row)
             cols.append(in_index[:, group * per_group + inner][axes_in].reshape(-1))
