@@ -11,6 +11,9 @@ from nneq.ir.linear_map import Identity, chain
 
 __all__ = ["drop_dead", "fuse_affine", "renumbered", "tidy"]
 
+_MOST_STAGES = 64
+_MOST_TERMS = 256
+
 
 def tidy(network: ir.Network) -> ir.Network:
     """Return the network with affine nodes fused and unused nodes dropped."""
@@ -81,6 +84,7 @@ def _fused(nodes: list[ir.Node], node: ir.Affine, uses: tuple[int, ...]) -> ir.A
             continue
         moves = all(part.fan_in == 0 for part in term.map.stages())
         mergeable = inner.bias is None or (moves and bias is None)
+        mergeable = mergeable and _short(node, inner, term)
         if not mergeable or (uses[term.arg] > 1 and not _pure_move(inner)):
             terms.append(term)
             continue
@@ -92,6 +96,14 @@ def _fused(nodes: list[ir.Node], node: ir.Affine, uses: tuple[int, ...]) -> ir.A
                 full = np.broadcast_to(inner.bias, inner.shape)
                 bias = term.map.apply(full.astype(np.float64)[None])[0]
     return dataclasses.replace(node, terms=tuple(terms), bias=bias)
+
+
+def _short(node: ir.Affine, inner: ir.Affine, term: ir.Term) -> bool:
+    """Whether the merged node stays small, so that a chain of n nodes costs O(n) time."""
+    if len(inner.terms) > 1 and len(node.terms) + len(inner.terms) > _MOST_TERMS:
+        return False
+    own = len(term.map.stages())
+    return all(own + len(t.map.stages()) <= _MOST_STAGES for t in inner.terms)
 
 
 def _pure_move(node: ir.Affine) -> bool:

@@ -37,6 +37,11 @@ _WAY_OUT = (
     "mode), or cut it before them with onnx.utils.extract_model"
 )
 
+_CORRECT = (
+    "what to do: correct the named nodes (onnx.checker.check_model may say more), or export the "
+    "model again"
+)
+
 
 def import_bytes(
     data: bytes,
@@ -164,6 +169,7 @@ def _converted(
     check_expansion(model, functions)
     model = upgraded(model)
     opsets = _opsets(model, label)
+    _check_names(model)
     specs = input_specs(model, example_inputs)
     heads = find_heads(model)
     builder = Builder()
@@ -178,7 +184,8 @@ def _converted(
     if walk.problems:
         kind = NneqError if walk.malformed else UnsupportedError
         headline = f"cannot read {label!r} as equations"
-        raise kind(problems_message(headline, walk.problems, _WAY_OUT))
+        remedy = _CORRECT if walk.malformed else _WAY_OUT
+        raise kind(problems_message(headline, walk.problems, remedy))
     batched = [spec.batched for spec in specs]
     network = _network(builder, values, heads, walk, any(batched), label, opsets, model)
     network = labelled(network, input_names, output_names)
@@ -186,6 +193,21 @@ def _converted(
     reference = Runner(again, folder, [s.label for s in specs], [h.tensor for h in heads.outputs])
     symbolic = any(batched) and all(spec.symbolic for spec in specs if spec.batched)
     return Imported(network, reference, symbolic)
+
+
+def _check_names(model: ModelProto) -> None:
+    """Refuse two stored tensors of one name: nothing says which one is meant."""
+    seen: set[str] = set()
+    twice = []
+    stored = [t.name for t in model.graph.initializer]
+    stored += [s.values.name for s in model.graph.sparse_initializer]
+    for name in stored:
+        if name in seen:
+            twice.append(f"initialiser {name[:120]!r} is stored twice")
+        seen.add(name)
+    if twice:
+        remedy = "give every stored tensor its own name"
+        raise NneqError(problems_message("names are not unique", twice[:20], remedy))
 
 
 def _standard(domain: str) -> str:

@@ -83,7 +83,8 @@ def _plain(port: ValueInfoProto, makers: Mapping[str, NodeProto]) -> Head:
     batched = True
     if kind == "tensor_type" and tensor.HasField("shape"):
         dims = tensor.shape.dim
-        batched = bool(dims) and (dims[0].WhichOneof("value") != "dim_value" or dims[0].dim_value <= 1)
+        symbolic = bool(dims) and dims[0].WhichOneof("value") != "dim_value"
+        batched = bool(dims) and (symbolic or dims[0].dim_value <= 1)
     maker = makers.get(port.name)
     classes: tuple[str, ...] = ()
     while maker is not None and (maker.op_type in _MOVES or maker.op_type == "Normalizer"):

@@ -13,12 +13,16 @@ __all__ = [
     "MAX_LIVE",
     "MAX_NODES",
     "MAX_RANK",
+    "MAX_UNROLLED",
     "check_size",
     "shown",
 ]
 
 MAX_NODES = 200_000
 """Nodes after every function is expanded and every loop unrolled."""
+
+MAX_UNROLLED = 50_000
+"""Nodes once a loop has begun to be unrolled."""
 
 MAX_DEPTH = 40
 """Functions or subgraphs inside one another."""

@@ -86,7 +86,7 @@ def _example_arrays(ports: Sequence[ValueInfoProto], examples: Examples) -> dict
             msg = f"example_inputs names {', '.join(unknown)}; the inputs are {names}"
             raise NneqError(msg)
         return {name: np.asarray(value) for name, value in examples.items()}
-    given = [examples] if isinstance(examples, np.ndarray) else list(examples)
+    given = [examples] if hasattr(examples, "shape") else list(examples)
     if len(given) != len(ports):
         msg = f"example_inputs holds {len(given)} arrays, the model has {len(ports)} inputs"
         raise NneqError(msg)

@@ -12,7 +12,14 @@ from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, defs
 from nneq.adapters.onnx.tensors import sparse_to_array, tensor_to_array
 from nneq.errors import NneqError, UnsupportedError
 
-__all__ = ["attribute", "attribute_value", "function_body", "newest_opset", "schema_of", "type_proto"]
+__all__ = [
+    "attribute",
+    "attribute_value",
+    "function_body",
+    "newest_opset",
+    "schema_of",
+    "type_proto",
+]
 
 
 def newest_opset(domain: str) -> int | None:
@@ -69,6 +76,17 @@ def attribute_value(found: AttributeProto) -> Any:
             raise UnsupportedError(msg)
 
 
+def _check_kind(found: AttributeProto, schema: Any | None) -> None:
+    """Refuse an attribute of another kind than the schema declares."""
+    if schema is None or found.name not in schema.attributes:
+        return
+    wanted = schema.attributes[found.name].type.name
+    given = AttributeProto.AttributeType.Name(found.type)
+    if wanted != given:
+        msg = f"attribute {found.name!r} is of kind {given}, it must be {wanted}"
+        raise NneqError(msg)
+
+
 def attribute(node: NodeProto, name: str, schema: Any | None) -> Any:
     """Return an attribute; a missing one has the default of the operator's schema, or None.
 
@@ -82,6 +100,7 @@ def attribute(node: NodeProto, name: str, schema: Any | None) -> Any:
     """
     for found in node.attribute:
         if found.name == name:
+            _check_kind(found, schema)
             return attribute_value(found)
     if schema is None or name not in schema.attributes:
         return None

@@ -201,8 +201,8 @@ def check_expansion(model: ModelProto, functions: Mapping[FunctionKey, FunctionP
     deepest = max((depth[k] for k in map(function_key, main) if k in functions), default=0)
     if count > MAX_NODES:
         msg = (
-            f"the model has {min(count, 10**18):.3g} nodes or more once its functions are expanded; "
-            f"the limit is {MAX_NODES}"
+            f"the model has {min(count, 10**18):.3g} nodes or more once its functions are "
+            f"expanded; the limit is {MAX_NODES}"
         )
         raise UnsupportedError(msg)
     if deepest > MAX_DEPTH:

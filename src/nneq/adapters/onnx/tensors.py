@@ -14,7 +14,14 @@ from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
 from nneq.adapters.onnx.limits import MAX_CONSTANT, check_size, shown
 from nneq.errors import NneqError, UnsupportedError
 
-__all__ = ["element_dtype", "external_bytes", "sparse_to_array", "stored_size", "tensor_to_array", "widened"]
+__all__ = [
+    "element_dtype",
+    "external_bytes",
+    "sparse_to_array",
+    "stored_size",
+    "tensor_to_array",
+    "widened",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -62,19 +69,21 @@ def element_dtype(code: int) -> np.dtype[Any]:
         return np.dtype(np.float32)
     if code in {TensorProto.INT4, TensorProto.UINT4}:
         return np.dtype(np.int8 if code == TensorProto.INT4 else np.uint8)
-    return np.dtype(helper.tensor_dtype_to_np_dtype(code))
+    found: np.dtype[Any] = np.dtype(helper.tensor_dtype_to_np_dtype(code))
+    return found
 
 
 def _type_name(code: int) -> str:
-    known = {value.number: name for name, value in TensorProto.DataType.DESCRIPTOR.values_by_name.items()}
-    return known.get(code, f"number {code}")
+    if code in TensorProto.DataType.values():
+        return str(TensorProto.DataType.Name(code))
+    return f"number {code}"
 
 
 def widened(array: Array) -> Array:
     """Return the array in a type NumPy computes with (narrow floats and 4-bit integers widened)."""
-    if array.dtype.kind in "fiub" and array.dtype.name not in {"int4", "uint4", "int2", "uint2"}:
-        return array
     name = array.dtype.name
+    if array.dtype.kind in "fiub" and name not in {"int4", "uint4"}:
+        return array
     if "int" in name:
         return array.astype(np.uint8 if name.startswith("u") else np.int8)
     if name.startswith(("bfloat", "float")):
@@ -195,12 +204,12 @@ def sparse_to_array(sparse: SparseTensorProto) -> Array:
     indices = tensor_to_array(sparse.indices).astype(np.int64)
     if indices.ndim == 2 and indices.shape[1] == len(dims):
         steps = np.array([math.prod(dims[k + 1 :]) for k in range(len(dims))], dtype=np.int64)
-        inside = ((indices >= 0) & (indices < np.array(dims))).all()
+        inside = bool(((indices >= 0) & (indices < np.array(dims))).all())
         indices = indices @ steps
     else:
         inside = indices.ndim == 1
     if not inside or len(indices) != values.size or (
-        indices.size and not (0 <= int(indices.min()) and int(indices.max()) < count)
+        indices.size and (int(indices.min()) < 0 or int(indices.max()) >= count)
     ):
         msg = "a sparse tensor whose indices do not fit its shape"
         raise NneqError(msg)

@@ -24,7 +24,7 @@ from nneq.adapters.onnx.structure import (
     ordered,
     reads,
 )
-from nneq.adapters.onnx.tensors import sparse_to_array, tensor_to_array
+from nneq.adapters.onnx.tensors import sparse_to_array
 from nneq.errors import NneqError, UnsupportedError
 from nneq.lowering import Builder, Value
 
@@ -129,7 +129,7 @@ class Walk:
             outputs = self._noted(node, label, opsets, str(error))
         except _MALFORMED as error:  # an untrusted node can break any operation on its operands
             self.malformed = True
-            outputs = self._noted(node, label, opsets, str(error) or type(error).__name__)
+            outputs = self._noted(node, label, opsets, _reason(error))
         finally:
             self.builder.origin = outside
         for name, value in zip(node.output, outputs, strict=False):
@@ -170,12 +170,12 @@ class Walk:
         schema = schemas.schema_of(node.op_type, int(version or 1), domain)
         if unknown:
             if handler is None and not _has_body(schema):
-                raise _unknown_operator(node, domain, schema)
+                raise _unknown_operator(domain, schema)
             return [None] * len(node.output)
         if handler is not None:
             _check_views(node, inputs)
             made = handler(Call(node, domain, int(version or 1), inputs, self, scope, opsets))
-            found = [made] if isinstance(made, Value) else list(made)
+            found: list[Value | None] = [made] if isinstance(made, Value) else [*made]
             for value in found:
                 if value is not None and value.array is None:
                     check_size(value.shape, MAX_LIVE, "the result")
@@ -185,7 +185,7 @@ class Walk:
             return found
         body = self._schema_body(node, schema, int(version or 1), inputs)
         if body is None:
-            raise _unknown_operator(node, domain, schema)
+            raise _unknown_operator(domain, schema)
         return self.call(node, body, inputs, opsets, schema)
 
     def _operands(self, node: NodeProto, scope: Scope) -> tuple[list[Value | None], bool]:
@@ -322,6 +322,12 @@ class Walk:
         self.trail.pop()
 
 
+def _reason(error: Exception) -> str:
+    """Return an error's text; one that says little on its own also gets its kind."""
+    text = str(error)
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
+
+
 def _loader(load: Callable[[Any], Value], stored: Any) -> Loader:
     return lambda: load(stored)
 
@@ -367,7 +373,7 @@ def _has_body(schema: Any | None) -> bool:
     )
 
 
-def _unknown_operator(node: NodeProto, domain: str, schema: Any | None) -> UnsupportedError:
+def _unknown_operator(domain: str, schema: Any | None) -> UnsupportedError:
     if schema is not None:
         return UnsupportedError(
             "this operator is not supported; export the model without it, or cut the model "
@@ -384,7 +390,7 @@ def _origin(node: NodeProto) -> str:
     """Return where an exporter says the node came from, or empty text."""
     for entry in node.metadata_props:
         if entry.key in {"namespace", "pkg.torch.onnx.namespace"}:
-            return entry.value[:120]
+            return str(entry.value)[:120]
         if entry.key.endswith("stack_trace"):
             lines = [line.strip() for line in entry.value.splitlines() if line.strip()]
             return lines[-1][:120] if lines else ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import GraphProto
 
 from nneq.adapters.onnx.call import Call, operator
-from nneq.adapters.onnx.limits import MAX_NODES
+from nneq.adapters.onnx.limits import MAX_UNROLLED
 from nneq.errors import NneqError
 from nneq.lowering import Value
 
@@ -42,14 +43,14 @@ def loop(call: Call) -> list[Value | None]:
         msg = "a loop without an end"
         raise NneqError(msg)
     body = call.attribute("body")
+    if trips is not None and body.output and condition is None:
+        _check_budget(call, 0 if _may_stop(body) else int(trips))
     carried: list[Value] = [call.input(k) for k in range(2, len(call.inputs))]
     scanned: list[list[Value]] = [[] for _ in range(len(body.output) - 1 - len(carried))]
     going = True if condition is None else bool(np.all(np.asarray(condition.array)))
     turn = 0
     while going and (trips is None or turn < int(trips)):
-        if turn >= MAX_NODES:
-            msg = f"a loop of more than {MAX_NODES} rounds"
-            raise call.refuse(msg)
+        _check_budget(call, turn)
         given = [b.constant(np.int64(turn)), b.constant(np.array(True)), *carried]
         found = _made(call, call.walk.graph(call.node, body, call.scope, given, call.opsets))
         if found[0].array is None:
@@ -63,6 +64,21 @@ def loop(call: Call) -> list[Value | None]:
         msg = "a loop of no rounds that collects values"
         raise call.refuse(msg)
     return [*carried, *(b.stack(rows, 0) for rows in scanned)]
+
+
+def _may_stop(body: GraphProto) -> bool:
+    """Whether the body itself decides when to stop (its condition is more than handed on)."""
+    handed = {body.input[1].name} if len(body.input) > 1 else set()
+    for node in body.node:
+        if node.op_type == "Identity" and set(node.input) <= handed:
+            handed.update(node.output)
+    return body.output[0].name not in handed
+
+
+def _check_budget(call: Call, rounds: int) -> None:
+    if rounds > MAX_UNROLLED or call.walk.visited > MAX_UNROLLED:
+        msg = f"a loop that unrolls to more than {MAX_UNROLLED} nodes"
+        raise call.refuse(msg)
 
 
 def _made(call: Call, values: list[Value | None]) -> list[Value]:
@@ -95,6 +111,7 @@ def scan(call: Call) -> list[Value | None]:
     made = len(body.output) - len(states)
     rows: list[list[Value]] = [[] for _ in range(made)]
     for turn in range(total):
+        _check_budget(call, turn)
         given = []
         for x, axis, way in zip(series, axes, in_ways, strict=True):
             at = total - 1 - turn if way else turn

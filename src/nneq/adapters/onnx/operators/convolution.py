@@ -78,7 +78,7 @@ def _live_kernel(b: Builder, x: Value, weight: Value, windows: Windows, groups: 
 
 
 def _window_places(spatial: Sequence[int], windows: Windows) -> tuple[Array, tuple[int, ...]]:
-    """Return ``(points, slots)`` places within one plane, -1 in the padding, and the new extents."""
+    """Return ``(points, slots)`` places in one plane, -1 in the padding, and the new extents."""
     rank = len(spatial)
     flat: Array = np.zeros((1,) * (2 * rank), dtype=np.int64)
     inside: Array = np.ones((1,) * (2 * rank), dtype=bool)

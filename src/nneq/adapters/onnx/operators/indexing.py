@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,9 +138,11 @@ def scatter_elements(call: Call) -> Value:
         msg = f"indices {index.shape} reach outside {x.shape}"
         raise NneqError(msg)
     steps = [math.prod(x.shape[k + 1 :]) for k in range(len(x.shape))]
-    flat = np.broadcast_to(sum(g * s for g, s in zip(grid, steps, strict=True)), index.shape)
+    flat = np.zeros(index.shape, dtype=np.int64)
+    for part, step in zip(grid, steps, strict=True):
+        flat = flat + part * step
     reduction = call.attribute("reduction") if call.since >= 16 else None
-    return _scattered(call, x, np.asarray(flat), updates, reduction or "none")
+    return _scattered(call, x, flat, updates, reduction or "none")
 
 
 @operator("ScatterND")
@@ -179,7 +182,12 @@ def _scattered(call: Call, x: Value, flat: Array, updates: Value, reduction: str
     if rounds > 64:
         msg = f"{rounds} updates of one entry with reduction {reduction!r}"
         raise call.refuse(msg)
-    combine = {"mul": b.multiply, "max": b.maximum, "min": b.minimum}[reduction]
+    choices: dict[str, Callable[..., Value]] = {
+        "mul": b.multiply,
+        "max": b.maximum,
+        "min": b.minimum,
+    }
+    combine = choices[reduction]
     for level in range(rounds):
         chosen = order[ranks == level]
         places = index[chosen]

@@ -186,7 +186,7 @@ def imputer(call: Call) -> Value:
     if call.given("replaced_value_int64") or (missing is not None and not np.isnan(missing)):
         msg = "an imputer that replaces a number; remove it before export"
         raise call.refuse(msg)
-    call.walk.notes.append("missing values (NaN) are not part of the equations: the imputer is the identity")
+    call.walk.notes.append("the imputer is the identity: missing values are not real numbers")
     return call.input(0)
 
 

@@ -77,7 +77,7 @@ def hot(call: Call) -> Value:
         places = np.arange(size).reshape([size if a == axis else 1 for a in range(rank)])
         hit = (whole == places) | (whole == places - size)
         if values.array is not None:
-            return b.constant(np.where(hit, on.array, off.array).astype(values.dtype))
+            return b.constant(np.where(hit, b.array(on), b.array(off)).astype(values.dtype))
         return retyped(b.where(b.constant(hit), on, off), values.dtype)
     note_levels(b, index, size)
     source = index if index.dtype.kind in "iub" else b.cast(index, np.int64)

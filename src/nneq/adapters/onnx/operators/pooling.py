@@ -24,13 +24,14 @@ def max_pooling(call: Call) -> list[Value]:
     """The maximum over windows, and where it stands."""
     x = call.input(0)
     w = window_attributes(call, x, None, ceil_mode=_ceil(call))
-    options = {"strides": w.strides, "pads": w.pads, "dilations": w.dilations}
-    found = [retyped(max_pool(call.builder, x, w.kernel, ceil_mode=_ceil(call), **options), x.dtype)]
+    b, ceil = call.builder, _ceil(call)
+    out = max_pool(b, x, w.kernel, w.strides, w.pads, w.dilations, ceil_mode=ceil)
+    found = [retyped(out, x.dtype)]
     if len(call.node.output) > 1 and call.node.output[1]:
         found.append(
             max_pool_indices(
-                call.builder, x, w.kernel, ceil_mode=_ceil(call),
-                column_major=bool(call.attribute("storage_order")), **options,
+                b, x, w.kernel, w.strides, w.pads, w.dilations, ceil_mode=ceil,
+                column_major=bool(call.attribute("storage_order")),
             )
         )  # fmt: skip
     return found

@@ -74,7 +74,8 @@ def quantize(call: Call) -> Value:
     code = int(call.attribute("output_dtype") or 0) if call.since >= 21 else 0
     if zero is not None:
         kind = zero.dtype
-        low, high = (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) if kind.kind in "iu" else (0, 0)
+        whole = kind.kind in "iu"
+        low, high = (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) if whole else (0, 0)
     else:
         code = code or TensorProto.UINT8
         kind = element_dtype(code)

@@ -121,15 +121,16 @@ def recurrent(call: Call) -> list[Value]:
         if kind == "LSTM":
             out, last, memory = cells.lstm(
                 b, wide(x), weights, order=_GATES[kind], c0=_cut(b, states[1], k),
-                activations=tuple(functions[k]), input_forget=bool(call.attribute("input_forget")),
-                **options,
-            )  # type: ignore[arg-type]  # three of them  # fmt: skip
+                activations=(functions[k][0], functions[k][1], functions[k][2]),
+                input_forget=bool(call.attribute("input_forget")), **options,
+            )  # fmt: skip
             memories.append(memory)
         elif kind == "GRU":
             out, last = cells.gru(
-                b, wide(x), weights, order=_GATES[kind], activations=tuple(functions[k]),
+                b, wide(x), weights, order=_GATES[kind],
+                activations=(functions[k][0], functions[k][1]),
                 reset_after=bool(call.attribute("linear_before_reset")), **options,
-            )  # type: ignore[arg-type]  # two of them  # fmt: skip
+            )  # fmt: skip
         else:
             out, last = cells.rnn(b, wide(x), weights, activation=functions[k][0], **options)
         outs.append(out)

@@ -110,7 +110,8 @@ def _matrices(
     named_scales: bool,
 ) -> dict[int, Array]:
     mode = str(call.attribute("mode"))
-    transform = call.attribute("coordinate_transformation_mode") if call.since >= 11 else "asymmetric"
+    named = call.attribute("coordinate_transformation_mode")
+    transform = named if call.since >= 11 else "asymmetric"
     rounding = call.attribute("nearest_mode") if call.since >= 11 else "floor"
     coefficient = call.attribute("cubic_coeff_a")
     antialias = bool(call.attribute("antialias")) if call.since >= 18 else False
