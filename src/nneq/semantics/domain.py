@@ -30,6 +30,7 @@ class Domain:
         middle: centres of the balls, shape ``(B, n)`` (or ``(1, n)``); None: boxes only.
         radius: radii, shape ``(B,)``.
         norm: ``l2`` or ``l1``; a ball of ``linf`` is a box.
+        ends: the boxes as ``(low, high)`` where some ends are infinite (``reach`` is then too).
     """
 
     center: Array
@@ -37,13 +38,18 @@ class Domain:
     middle: Array | None = None
     radius: Array | None = None
     norm: Norm = "l2"
+    ends: tuple[Array, Array] | None = None
 
     @staticmethod
     def box(low: Array, high: Array) -> Domain:
         """Return the boxes ``[low, high]``, shapes ``(B, n)``."""
-        center = 0.5 * low + 0.5 * high
+        with np.errstate(invalid="ignore"):
+            center = 0.5 * low + 0.5 * high
+        center = np.where(np.isfinite(center), center, 0.0)  # infinite ends: everything
         reach = np.maximum(high - center, center - low)
-        return Domain(center, np.where(low == high, 0.0, reach * (1 + 4 * UNIT) + TINY))
+        reach = np.where(low == high, 0.0, reach * (1 + 4 * UNIT) + TINY)
+        ends = None if np.isfinite(reach).all() else (low, high)
+        return Domain(center, reach, ends=ends)
 
     @staticmethod
     def ball(center: Array, radius: Array, norm: Norm) -> Domain:
@@ -60,7 +66,8 @@ class Domain:
 
     def __getitem__(self, key: Any) -> Domain:
         if self.middle is None or self.radius is None:
-            return Domain(self.center[key], self.reach[key])
+            ends = None if self.ends is None else (self.ends[0][key], self.ends[1][key])
+            return Domain(self.center[key], self.reach[key], ends=ends)
         middle = self.middle if self.middle.shape[0] == 1 else self.middle[key]
         return Domain(self.center[key], self.reach[key], middle, self.radius[key], self.norm)
 

@@ -67,6 +67,7 @@ class _State:
     domain: Domain
     ranges: dict[int, Ball] = field(default_factory=dict)
     sizes: dict[int, Array] = field(default_factory=dict)
+    ends: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     steps: dict[int, local.Step] = field(default_factory=dict)
     affine: dict[int, tuple[list[list[tuple[LinearMap, Array | None]]], Array]] = field(
         default_factory=dict
@@ -154,13 +155,16 @@ class LinearBounds:
             match node:
                 case ir.Affine():
                     self._keep(state, place, self._balls.affine(node, args))
+                    if state.domain.ends is not None:
+                        self._endless(state, place, node)
                     state.affine[place] = self._slips(state, node)
                     if place in self._sloped:
                         self._sharpen(state, place)
                 case ir.Constant():
                     self._keep(state, place, self._balls.constant(node))
                 case _:
-                    step = local.step(node, args, self._balls, self.adaptive)
+                    ends = state.ends.get(node.args[0], (args[0].lower, args[0].upper))
+                    step = local.step(node, args, ends, self._balls, self.adaptive)
                     state.steps[place] = step
                     self._keep(state, place, step.range)
         return state
@@ -176,9 +180,55 @@ class LinearBounds:
         if forms is None:
             return
         shape = (state.domain.count, *self.network.nodes[place].shape)
-        low = np.fmax(old.lower, forms.low.reshape(shape))
-        high = np.fmin(old.upper, forms.high.reshape(shape))
-        self._keep(state, place, Ball.interval(low, np.maximum(low, high)))
+        known = state.ends.get(place, (old.lower, old.upper))
+        low = np.fmax(known[0], forms.low.reshape(shape))
+        high = np.fmin(known[1], forms.high.reshape(shape))
+        low = np.where(np.isnan(low), -np.inf, low)
+        high = np.where(np.isnan(high), np.inf, np.maximum(low, high))
+        state.ends[place] = low, high
+        ball = Ball.interval(low, high)
+        open_ = ~(np.isfinite(low) & np.isfinite(high))
+        if open_.any():
+            ball = Ball(np.where(open_, 0.0, ball.mid), np.where(open_, np.inf, ball.rad))
+        self._keep(state, place, ball)
+
+    def _endless(self, state: _State, place: int, node: ir.Affine) -> None:
+        """Find the ends of an affine node over inputs of which some are unbounded.
+
+        Unbounded inputs count as 0 in the finite part; a weight on them opens one end.
+        """
+        ports = {port.node: port for port in self.network.inputs}
+        if state.domain.ends is None or any(arg not in ports for arg in node.args):
+            return
+        parts, offset = {}, 0
+        for port in self.network.inputs:
+            shape = (state.domain.count, *port.shape)
+            cut = slice(offset, offset + port.size)
+            parts[port.node] = [end[:, cut].reshape(shape) for end in state.domain.ends]
+            offset += port.size
+        balls = []
+        up = np.zeros((state.domain.count, *node.shape))
+        down = up
+        for term in node.terms:
+            low, high = parts[term.arg]
+            closed = np.isfinite(low) & np.isfinite(high)
+            balls.append(Ball.interval(np.where(closed, low, 0.0), np.where(closed, high, 0.0)))
+            # half-bounded inputs: the bounded side is kept as an offset of the open side
+            base = np.where(closed, 0.0, np.where(np.isfinite(low), low, 0.0))
+            base = np.where(~closed & np.isfinite(high), high, base)
+            balls[-1] = Ball(balls[-1].mid + base, balls[-1].rad)
+            rise, fall = np.isinf(high).astype(float), np.isinf(low).astype(float)
+            for stage in term.map.stages():
+                rise, fall = (
+                    _positive(stage, rise) + _negative(stage, fall),
+                    _positive(stage, fall) + _negative(stage, rise),
+                )
+            up, down = up + rise, down + fall
+        ball = self._balls.affine(node, balls)
+        state.ends[place] = (
+            np.where(down > 0, -np.inf, ball.lower),
+            np.where(up > 0, np.inf, ball.upper),
+        )
 
     def _slips(
         self, state: _State, node: ir.Affine
@@ -384,6 +434,18 @@ def _needed(network: ir.Network) -> list[int]:
         if place in wanted:
             wanted.update(network.nodes[place].args)
     return sorted(wanted)
+
+
+def _positive(stage: LinearMap, count: Array) -> Array:
+    """Return how many of the marked entries meet a positive weight."""
+    return stage.apply(count, lambda weight: (weight > 0).astype(np.float64))
+
+
+def _negative(stage: LinearMap, count: Array) -> Array:
+    """Return how many of the marked entries meet a negative weight."""
+    if not stage.parameters:
+        return np.zeros((count.shape[0], *stage.out_shape))
+    return stage.apply(count, lambda weight: (weight < 0).astype(np.float64))
 
 
 def _plain(map_: LinearMap) -> bool:

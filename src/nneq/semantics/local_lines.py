@@ -53,11 +53,25 @@ class Step:
     pull: Pull
 
 
-def step(node: ir.Node, args: Sequence[Ball], balls: Balls, adaptive: bool | None) -> Step:
-    """Return the lines around a nonlinear node whose arguments lie in ``args``."""
+def step(
+    node: ir.Node,
+    args: Sequence[Ball],
+    ends: tuple[Array, Array],
+    balls: Balls,
+    adaptive: bool | None,
+) -> Step:
+    """Return the lines around a nonlinear node whose arguments lie in ``args``.
+
+    Args:
+        node: not affine.
+        args: proven ranges of the arguments.
+        ends: the first argument's range as ends, of which one may be infinite.
+        balls: interval arithmetic, which also knows the precision.
+        adaptive: see :func:`nneq.semantics.relaxation.lines`.
+    """
     match node:
         case ir.Elementwise():
-            return _elementwise(node, args[0], balls, adaptive)
+            return _elementwise(node, args[0], ends, balls, adaptive)
         case ir.Product():
             return _product(node, args[0], args[1], balls)
         case ir.Maximum():
@@ -79,15 +93,19 @@ def _centred(low: Array, high: Array, count: int) -> tuple[Array, Array]:
 
 
 def _elementwise(
-    node: ir.Elementwise, arg: Ball, balls: Balls, adaptive: bool | None
+    node: ir.Elementwise,
+    arg: Ball,
+    ends: tuple[Array, Array],
+    balls: Balls,
+    adaptive: bool | None,
 ) -> Step:
-    low, high = arg.lower, arg.upper
+    low, high = ends
     below, above = hull(node.rule, node.params, low, high)
     found = lines(node.rule, node.params, low, high, adaptive=adaptive)
     size = math.prod(node.shape)
     middle, spread = _centred(found.low, found.high, size)
     steep = np.maximum(np.abs(found.slope_low), np.abs(found.slope_high))
-    spread = spread + 2 * UNIT * steep * arg.magnitude()
+    spread = spread + np.where(steep > 0, 2 * UNIT * steep * arg.magnitude(), 0.0)
     range_ = Ball.interval(below, above)
     if balls.unit != UNIT:
         own = 8 * balls.unit * range_.magnitude() + 1e-44

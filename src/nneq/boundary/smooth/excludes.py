@@ -111,19 +111,17 @@ class _Search:
             count = min(_CHUNK, max(1, 4 * self.oracle.bounds.batch))
             low, high, part = self.low[-count:], self.high[-count:], weight[-count:]
             domain = Domain.box(low, high)
-            forms = self.oracle.bounds(domain)
-            free = self._decided(domain, forms.low[:, 0], forms.high[:, 0])
+            forms, lost, steep = self.oracle.examine(domain)
+            free = self._decided(domain, forms.low[:, 0], forms.high[:, 0], lost)
             done = free.shape[0]
             self.clock.spend(done)
             self.examined += done
             self.share += float(part[free].sum())
             left = ~free
-            slope = np.maximum(np.abs(forms.slope_low), np.abs(forms.slope_high))
-            slope = np.broadcast_to(slope, (done, *slope.shape[1:]))[left, 0]
             noise = self._noise()
             with np.errstate(invalid="ignore"):
                 flat = forms.high[left, 0] - forms.low[left, 0] <= noise
-            halves = self._split(low[left], high[left], part[left], slope, flat)
+            halves = self._split(low[left], high[left], part[left], steep[left], flat)
             # the boxes leave the list only now, so that an interruption loses none
             self.low, self.high, weight = (
                 np.concatenate([self.low[:-count], halves[0]]),
@@ -138,9 +136,8 @@ class _Search:
             if self.progress is not None:
                 self.progress(self.share)
 
-    def _decided(self, domain: Domain, low: Array, high: Array) -> Array:
+    def _decided(self, domain: Domain, low: Array, high: Array, lost: Array) -> Array:
         """Return which boxes are free of the boundary; remember one point of each sign."""
-        lost = self.oracle.loses(domain)
         for sign, proven in ((1, low > 0), (-1, high < 0)):
             found = np.flatnonzero(proven & ~lost)
             if found.size:
@@ -166,9 +163,10 @@ class _Search:
         """Return the halves of boxes, cut along the input that matters most."""
         with np.errstate(all="ignore"):
             width = high - low
-            gain = np.where(np.isnan(slope), 0.0, slope) * width
-            gain = np.where(np.isinf(width), np.inf, gain)
-            gain = np.where(width > 0, np.where(gain > 0, gain, 1e-300 * width), -1.0)
+            endless = np.isinf(width)
+            gain = np.where(width > 0, slope * np.where(endless, 1.0, width), -1.0)
+            if endless.any():
+                gain = np.where(endless, 1e12 * (self._local(low, high) + 1e-9), gain)
         axis = gain.argmax(axis=1)
         rows = np.arange(low.shape[0])
         a, b = low[rows, axis], high[rows, axis]
@@ -186,6 +184,12 @@ class _Search:
             np.concatenate([below_high[keep], high[keep]]),
             np.concatenate([half, half]),
         )
+
+    def _local(self, low: Array, high: Array) -> Array:
+        """Return (numerically) how steep ``g`` is somewhere in unbounded boxes."""
+        near_low, near_high = _near(low, high)
+        _, slope = value_and_gradient(self.oracle.network, 0.5 * near_low + 0.5 * near_high)
+        return np.where(np.isfinite(slope), np.abs(slope), 0.0)
 
     # ----------------------------------------------------------------------------------- witness
     def _remember(self, sign: int, point: Array) -> None:
@@ -218,8 +222,7 @@ class _Search:
         """Search the first undecided box for both signs: random points and Newton steps."""
         n = low.shape[0]
         rng = np.random.default_rng(0)
-        near_low = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high - 8.0, -8.0))
-        near_high = np.where(np.isfinite(high), high, near_low + 16.0)
+        near_low, near_high = _near(low, high)
         share = rng.uniform(size=(64, n))
         points = np.clip(near_low + share * (near_high - near_low), near_low, near_high)
         points[0] = 0.5 * near_low + 0.5 * near_high
@@ -293,6 +296,12 @@ def _middle(a: Array, b: Array) -> Array:
         left = np.where(b < 0, 2 * b, np.where(b > 2, 0.5 * b, -1.0))
         middle = np.where(np.isfinite(a) & np.isinf(b), right, middle)
         return np.where(np.isinf(a) & np.isfinite(b), left, middle)
+
+
+def _near(low: Array, high: Array) -> tuple[Array, Array]:
+    """Return a bounded part of boxes."""
+    near_low = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high - 8.0, -8.0))
+    return near_low, np.where(np.isfinite(high), high, near_low + 16.0)
 
 
 def _hull(boxes: tuple[Box, ...]) -> Box:

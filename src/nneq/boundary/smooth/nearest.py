@@ -21,7 +21,7 @@ import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Certificate, Clock, Enclosed, Nearest, Sampled, Status
-from nneq.boundary.smooth.search import Bracket, Oracle, newton_points, values
+from nneq.boundary.smooth.search import Bracket, Oracle, newton_points, tied_points, values
 from nneq.errors import NneqError
 from nneq.semantics.ball import UNIT
 from nneq.semantics.domain import Domain, Norm
@@ -161,6 +161,7 @@ class _Search:
         start[0] = self.x
         found = newton_points(self.network, start, self.x, self.norm, 24)
         self._rays(np.concatenate([found, start[1:]]))
+        self._ties(np.concatenate([found[:8], start[:8]]))
         for _ in range(4):
             if self.bracket is None:
                 return
@@ -171,6 +172,33 @@ class _Search:
             self._rays(newton_points(self.network, around, self.x, self.norm, 8))
             if self.upper > before * (1 - 1e-6):
                 return
+
+    def _ties(self, start: Array) -> None:
+        """With rivals: look where a rival ties too, which is often the nearest place."""
+        if self.oracle.rivals is not None:
+            rivals = self.oracle.rivals.network
+            with np.errstate(all="ignore"):
+                found = tied_points(self.network, rivals, start, self.x, 24)
+            found = found[np.isfinite(found).all(axis=1)]
+            for point in found:
+                _, slope = value_slope(self.network, point)
+                size = float(np.linalg.norm(slope))
+                inside = self._pull(point)
+                if size > 0 and inside is not None:
+                    step = 1e-6 * max(1.0, float(np.abs(point).max())) * slope / size
+                    self._try(inside - step, inside + step)
+
+    def _pull(self, point: Array) -> Array | None:
+        """Return the point moved a little to where all rivals are positive, if that is near."""
+        rivals = self.oracle.rivals
+        if rivals is None:
+            return point
+        for step in (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
+            start = point if step == 0.0 else point + step * (point - self.x)
+            moved = newton_points(self.network, start[None], start, "l2", 6)[0]
+            if np.isfinite(moved).all() and values(rivals.network, moved[None]).min() > 1e-12:
+                return moved
+        return None
 
     def _rays(self, points: Array) -> None:
         """Find the first numeric sign change on the rays from ``x`` through the points."""
@@ -183,18 +211,27 @@ class _Search:
         share = np.concatenate([np.linspace(0.0, 1.05, 33)[1:], [1.2, 1.5, 2.0, 4.0]])
         probes = self.x + share[:, None, None] * steps
         shape = probes.shape
-        numbers = values(self.network, probes.reshape(-1, shape[-1]))[:, 0].reshape(shape[:2])
-        other = self.sign * numbers <= 0
-        other &= np.isfinite(numbers)
-        first = np.where(other.any(axis=0), other.argmax(axis=0), len(share) - 1)
-        reach = np.where(other.any(axis=0), share[first] * far, np.inf)
+        with np.errstate(all="ignore"):
+            flat = probes.reshape(-1, shape[-1])
+            numbers = values(self.network, flat)[:, 0].reshape(shape[:2])
+            good = np.ones(shape[:2], dtype=bool)
+            if self.oracle.rivals is not None:
+                others = values(self.oracle.rivals.network, flat).min(axis=1)
+                good = others.reshape(shape[:2]) > 0
+        numbers = np.concatenate([np.full((1, shape[1]), float(self.sign)), numbers])
+        good = np.concatenate([good[:1], good])
+        change = (numbers[1:] * numbers[:-1] <= 0) & np.isfinite(numbers[1:]) & (good[1:] | good[:-1])
+        first = np.where(change.any(axis=0), change.argmax(axis=0), -1)
+        before = np.concatenate([[0.0], share[:-1]])
+        reach = np.where(first >= 0, before[first] * far, np.inf)
         for k in np.argsort(reach, kind="stable")[:6]:
-            if reach[k] < np.inf and reach[k] * (1 - 1.0 / (first[k] + 1)) < self.upper:
-                self._try(self.x + share[first[k]] * steps[k])
+            if reach[k] < self.upper:
+                here = first[k]
+                self._try(self.x + before[here] * steps[k], probes[here, k])
 
-    def _try(self, outer: Array) -> None:
-        """Certify a sign change between ``x`` and a point, and keep it if it is nearer."""
-        found = self.oracle.bracket(self.x, outer)
+    def _try(self, inner: Array, outer: Array) -> None:
+        """Certify a sign change between two points, and keep it if it is nearer."""
+        found = self.oracle.bracket(inner, outer)
         if found is not None and self.oracle.continuous:
             far = max(self._far(found.inner), self._far(found.outer))
             if far < self.upper:
@@ -205,9 +242,9 @@ class _Search:
         """Return the sets proven to hold no boundary point."""
         self.clock.spend(domain.count)
         self.examined += domain.count
-        forms = self.oracle.bounds(domain)
+        forms, lost, _ = self.oracle.examine(domain)
         own = forms.low[:, 0] > 0 if self.sign > 0 else forms.high[:, 0] < 0
-        return np.asarray(own | self.oracle.loses(domain))
+        return np.asarray(own | lost)
 
     def _ball(self) -> None:
         """Find the largest proven ball around ``x``."""
@@ -282,19 +319,16 @@ class _Search:
         domain = self._overlap(low, high, goal)
         self.clock.spend(len(taken))
         self.examined += len(taken)
-        forms = self.oracle.bounds(domain)
+        forms, lost, steep = self.oracle.examine(domain)
         free = forms.low[:, 0] > 0 if self.sign > 0 else forms.high[:, 0] < 0
-        free = free | self.oracle.loses(domain)
+        free = free | lost
         bound = np.maximum(bound, np.maximum(self._box_far(low, high), self._plane_far(forms)))
         alive = ~free & (bound < goal)
         if not alive.any():
             return []
         self._improve(low[alive], high[alive])
-        slope = forms.slope_low if self.sign > 0 else forms.slope_high
-        slope = np.abs(np.broadcast_to(slope, (len(taken), *slope.shape[1:]))[alive, 0])
         low, high, bound = low[alive], high[alive], bound[alive]
-        width = high - low
-        axis = (np.where(np.isnan(slope), 0.0, slope) * width + 1e-9 * width).argmax(axis=1)
+        axis = (steep[alive] * (high - low)).argmax(axis=1)
         rows = np.arange(len(low))
         cut = 0.5 * low[rows, axis] + 0.5 * high[rows, axis]
         first, second = high.copy(), low.copy()
@@ -325,7 +359,7 @@ class _Search:
         k = int(far.argmin())
         if far[k] < 1.5 * self.upper:
             before = self.upper
-            self._try(found[k])
+            self._try(self.x, found[k])
             if self.upper < before:
                 near = newton_points(self.network, found[k : k + 1], self.x, self.norm, 8)
                 self._rays(near)

@@ -15,11 +15,12 @@ from nneq.activations import RULES
 from nneq.boundary.problem import Problem
 from nneq.ir import network as ir
 from nneq.ir.float64 import evaluate
+from nneq.semantics.ball import TINY
 from nneq.semantics.domain import Domain
 from nneq.semantics.gradient import value_and_gradient
-from nneq.semantics.linear_bounds import LinearBounds
+from nneq.semantics.linear_bounds import Forms, LinearBounds
 
-__all__ = ["Bracket", "Oracle", "newton_points", "values"]
+__all__ = ["Bracket", "Oracle", "newton_points", "tied_points", "values"]
 
 Array = np.ndarray[Any, Any]
 
@@ -99,11 +100,20 @@ class Oracle:
         forms = self.rivals(Domain.box(points, points))
         return np.asarray((forms.low > 0).all(axis=1))
 
-    def loses(self, domain: Domain) -> Array:
-        """Return the sets on which some rival is proven to win everywhere."""
-        if self.rivals is None:
-            return np.zeros(domain.count, dtype=bool)
-        return np.asarray((self.rivals(domain).high < 0).any(axis=1))
+    def examine(self, domain: Domain) -> tuple[Forms, Array, Array]:
+        """Return the bounds of ``g``, the sets where a rival is proven to win, and weights.
+
+        The weights ``(B, n)`` say how much each input matters: the slopes, and a part of the
+        largest one, so that boxes do not become needles where a slope vanishes.
+        """
+        forms = self.bounds(domain)
+        weight = _steepness(forms, domain.count)
+        lost = np.zeros(domain.count, dtype=bool)
+        if self.rivals is not None:
+            others = self.rivals(domain)
+            lost = np.asarray((others.high < 0).any(axis=1))
+            weight = weight + _steepness(others, domain.count)
+        return forms, lost, weight + 0.2 * weight.max(axis=1, keepdims=True) + TINY
 
     def bracket(self, inner: Array, outer: Array) -> Bracket | None:
         """Return a short proven segment on ``inner -> outer``, whose numeric signs differ.
@@ -141,6 +151,12 @@ class Oracle:
         return Bracket(below[k], above[k]) if bool(self.wins(ends).all()) else None
 
 
+def _steepness(forms: Forms, count: int) -> Array:
+    slope = np.maximum(np.abs(forms.slope_low), np.abs(forms.slope_high)).max(axis=1)
+    slope = np.where(np.isfinite(slope), slope, 0.0)
+    return np.broadcast_to(slope, (count, slope.shape[-1]))
+
+
 def newton_points(
     network: ir.Network, start: Array, origin: Array, norm: str, steps: int
 ) -> Array:
@@ -158,29 +174,80 @@ def newton_points(
 
     Guarantee: numerical.
     """
-    point = start.copy()
-    longest = np.full(start.shape[0], np.inf)
+    with np.errstate(all="ignore"):
+        return _newton(network, start.copy(), origin, norm, steps)
+
+
+def _newton(network: ir.Network, point: Array, origin: Array, norm: str, steps: int) -> Array:
+    longest = np.full(point.shape[0], np.inf)
     for k in range(steps):
         value, slope = value_and_gradient(network, point)
         ahead = (slope * (point - origin)).sum(axis=1) - value
-        with np.errstate(all="ignore"):
-            if norm == "l2":
-                step = (ahead / (slope * slope).sum(axis=1))[:, None] * slope
-            elif norm == "linf":
-                step = (ahead / np.abs(slope).sum(axis=1))[:, None] * np.sign(slope)
-            else:
-                best = np.abs(slope).argmax(axis=1)[:, None]
-                steepest = np.take_along_axis(slope, best, axis=1)
-                step = np.zeros_like(slope)
-                np.put_along_axis(step, best, ahead[:, None] / steepest, axis=1)
+        if norm == "l2":
+            step = (ahead / (slope * slope).sum(axis=1))[:, None] * slope
+        elif norm == "linf":
+            step = (ahead / np.abs(slope).sum(axis=1))[:, None] * np.sign(slope)
+        else:
+            best = np.abs(slope).argmax(axis=1)[:, None]
+            steepest = np.take_along_axis(slope, best, axis=1)
+            step = np.zeros_like(slope)
+            np.put_along_axis(step, best, ahead[:, None] / steepest, axis=1)
         move = origin + step - point
         move = np.where(np.isfinite(move), move, 0.0)
         length = np.linalg.norm(move, axis=1)
         # the steps may not grow: far from the boundary the tangent plane knows nothing
-        allowed = np.minimum(longest, 0.5 * np.linalg.norm(point - origin, axis=1) + 1e-3 + 0.3)
+        allowed = np.minimum(longest, 0.5 * np.linalg.norm(point - origin, axis=1) + 0.3)
         scale = np.minimum(1.0, allowed / np.maximum(length, 1e-300))
         point = point + (1.0 if k % 2 else 0.7) * scale[:, None] * move
-        longest = np.maximum(0.95 * longest, 1e-12) if k > steps // 2 else longest
         if k == steps // 2:
             longest = np.maximum(length, 1e-12)
+        elif k > steps // 2:
+            longest = np.maximum(0.95 * longest, 1e-12)
     return point
+
+
+def tied_points(
+    network: ir.Network, rivals: ir.Network, start: Array, origin: Array, steps: int
+) -> Array:
+    r"""Return points with ``g = 0`` and no rival below 0, pulled towards ``origin`` (l2).
+
+    Each step solves the least squares problem of the linearised constraints: ``g``, and those
+    rivals that are negative at the point.
+
+    Args:
+        network: ``g``.
+        rivals: outputs ``(k,)`` that must not be negative.
+        start: shape ``(S, n)``.
+        origin: shape ``(n,)``.
+        steps: number of iterations.
+
+    Guarantee: numerical.
+    """
+    found = []
+    for point in start:
+        x = point.copy()
+        for _ in range(steps):
+            value, slope = value_and_gradient(network, x[None])
+            rows, right = [slope[0]], [slope[0] @ (x - origin) - value[0]]
+            others = values(rivals, x[None])[0]
+            worst = int(others.argmin())
+            if others[worst] < 1e-9 * (1 + np.abs(others).max()):
+                row = _entry_slope(rivals, x, worst)
+                rows.append(row)
+                right.append(row @ (x - origin) - others[worst] + 1e-9)
+            if not np.isfinite(rows).all() or not np.isfinite(right).all():
+                break
+            step = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
+            move = origin + step - x
+            length = float(np.linalg.norm(move))
+            x = x + move * min(1.0, (0.3 + 0.5 * float(np.linalg.norm(x - origin))) / max(length, TINY))
+        found.append(x)
+    return np.stack(found)
+
+
+def _entry_slope(network: ir.Network, x: Array, entry: int) -> Array:
+    """Return the gradient of one output entry at one point, numerically."""
+    step = 1e-6 * np.maximum(1.0, np.abs(x))
+    probes = np.concatenate([x + np.diag(step), x - np.diag(step)])
+    found = values(network, probes)[:, entry]
+    return np.asarray((found[: x.size] - found[x.size :]) / (2 * step))
