@@ -13,7 +13,9 @@ RULE = register(
         name="celu",
         kind="piecewise-smooth",
         formula=lambda z, fn, p: fn.split(z, 0, p["alpha"] * fn.expm1(z / p["alpha"]), z),
-        numeric=lambda z, p: np.where(z < 0, p["alpha"] * np.expm1(np.minimum(z, 0.0) / p["alpha"]), z),
+        numeric=lambda z, p: np.where(
+            z < 0, p["alpha"] * np.expm1(np.minimum(z, 0.0) / p["alpha"]), z
+        ),
         defaults={"alpha": 1.0},
         monotone=lambda _p: "strict",
         kinks=lambda _p: (0.0,),
@@ -26,7 +28,9 @@ RULE = register(
                 lambda z, fn, p: fn.exp(z / p["alpha"]),
                 lambda z, fn, p: fn.exp(z / p["alpha"]) / p["alpha"],
             ),
-            Part(np.inf, lambda z, _fn, _p: z, lambda z, _fn, _p: 1 + 0 * z, lambda z, _fn, _p: 0 * z),
+            Part(
+                np.inf, lambda z, _fn, _p: z, lambda z, _fn, _p: 1 + 0 * z, lambda z, _fn, _p: 0 * z
+            ),
         ),
         spellings={"onnx": ("Celu",), "torch": ("celu",), "keras": ("celu",)},
     )

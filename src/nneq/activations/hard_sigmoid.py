@@ -23,7 +23,12 @@ RULE = register(
     Rule(
         name="hard_sigmoid",
         kind="piecewise-linear",
-        formula=lambda z, fn, p: fn.split(p["alpha"] * z + p["beta"], 0, 0 * z, fn.split(p["alpha"] * z + p["beta"], 1, p["alpha"] * z + p["beta"], 1 + 0 * z)),
+        formula=lambda z, fn, p: fn.split(
+            p["alpha"] * z + p["beta"],
+            0,
+            0 * z,
+            fn.split(p["alpha"] * z + p["beta"], 1, p["alpha"] * z + p["beta"], 1 + 0 * z),
+        ),
         numeric=lambda z, p: np.clip(p["alpha"] * z + p["beta"], 0.0, 1.0),
         defaults={"alpha": 0.2, "beta": 0.5},
         pieces=lambda p: _pieces(p),

@@ -21,7 +21,9 @@ RULE = register(
         ),
         second=lambda z, fn, _p: fn.split(z, -3, 0 * z, fn.split(z, 3, (2 + 0 * z) / 6, 0 * z)),
         parts=(
-            Part(-3.0, lambda z, _fn, _p: 0 * z, lambda z, _fn, _p: 0 * z, lambda z, _fn, _p: 0 * z),
+            Part(
+                -3.0, lambda z, _fn, _p: 0 * z, lambda z, _fn, _p: 0 * z, lambda z, _fn, _p: 0 * z
+            ),
             Part(
                 3.0,
                 lambda z, _fn, _p: z * (z + 3) / 6,
@@ -29,8 +31,14 @@ RULE = register(
                 lambda z, _fn, _p: (2 + 0 * z) / 6,
                 (("-1.5",), (), ()),
             ),
-            Part(np.inf, lambda z, _fn, _p: z, lambda z, _fn, _p: 1 + 0 * z, lambda z, _fn, _p: 0 * z),
+            Part(
+                np.inf, lambda z, _fn, _p: z, lambda z, _fn, _p: 1 + 0 * z, lambda z, _fn, _p: 0 * z
+            ),
         ),
-        spellings={"onnx": ("HardSwish",), "torch": ("hardswish",), "keras": ("hard_silu", "hard_swish")},
+        spellings={
+            "onnx": ("HardSwish",),
+            "torch": ("hardswish",),
+            "keras": ("hard_silu", "hard_swish"),
+        },
     )
 )

@@ -16,8 +16,12 @@ RULE = register(
         numeric=lambda z, p: np.where(z < 0, p["alpha"] * z, z),
         defaults={"alpha": 0.01},
         pieces=lambda p: (Piece(0.0, p["alpha"], 0.0), Piece(np.inf, 1.0, 0.0)),
-        monotone=lambda p: ("strict" if np.all(np.asarray(p["alpha"]) > 0) else "none"),
+        monotone=lambda p: "strict" if np.all(np.asarray(p["alpha"]) > 0) else "none",
         image=lambda p: (-np.inf if np.any(np.asarray(p["alpha"]) > 0) else 0.0, np.inf),
-        spellings={"onnx": ("LeakyRelu", "PRelu"), "torch": ("leaky_relu", "prelu"), "keras": ("leaky_relu",)},
+        spellings={
+            "onnx": ("LeakyRelu", "PRelu"),
+            "torch": ("leaky_relu", "prelu"),
+            "keras": ("leaky_relu",),
+        },
     )
 )

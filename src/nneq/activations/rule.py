@@ -47,6 +47,7 @@ class Elementary(Protocol):
     def power(self, z: Any, exponent: Any, /) -> Any: ...
     def constant(self, decimal: str, /) -> Any:
         """The real number written by ``decimal``, or ``"pi"``, ``"sqrt(2)"``, ``"sqrt(2/pi)"``."""
+
     def split(self, z: Any, at: Any, below: Any, above: Any, /) -> Any:
         """``below`` where ``z < at``, ``above`` elsewhere."""
 

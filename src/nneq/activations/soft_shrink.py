@@ -12,10 +12,16 @@ RULE = register(
     Rule(
         name="soft_shrink",
         kind="piecewise-linear",
-        formula=lambda z, fn, p: fn.split(z, -p["lambd"], z + p["lambd"], fn.split(z, p["lambd"], 0 * z, z - p["lambd"])),
+        formula=lambda z, fn, p: fn.split(
+            z, -p["lambd"], z + p["lambd"], fn.split(z, p["lambd"], 0 * z, z - p["lambd"])
+        ),
         numeric=lambda z, p: np.sign(z) * np.maximum(np.abs(z) - p["lambd"], 0.0),
         defaults={"lambd": 0.5},
-        pieces=lambda p: (Piece(-p["lambd"], 1.0, p["lambd"]), Piece(p["lambd"], 0.0, 0.0), Piece(np.inf, 1.0, -p["lambd"])),
+        pieces=lambda p: (
+            Piece(-p["lambd"], 1.0, p["lambd"]),
+            Piece(p["lambd"], 0.0, 0.0),
+            Piece(np.inf, 1.0, -p["lambd"]),
+        ),
         monotone=lambda _p: "weak",
         spellings={"torch": ("softshrink",), "keras": ("soft_shrink",)},
     )

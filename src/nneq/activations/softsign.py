@@ -18,8 +18,9 @@ RULE = register(
         image=lambda _p: (-1.0, 1.0),
         kinks=lambda _p: (0.0,),
         derivative=lambda z, fn, _p: 1 / (1 + fn.split(z, 0, -z, z)) ** 2,
-        second=lambda z, fn, _p: fn.split(z, 0, 2 + 0 * z, -2 + 0 * z)
-        / (1 + fn.split(z, 0, -z, z)) ** 3,
+        second=lambda z, fn, _p: (
+            fn.split(z, 0, 2 + 0 * z, -2 + 0 * z) / (1 + fn.split(z, 0, -z, z)) ** 3
+        ),
         parts=(
             Part(
                 0.0,

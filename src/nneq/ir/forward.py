@@ -48,9 +48,7 @@ def forward_all(
     for place, node in enumerate(network.nodes):
         if place not in last:
             continue
-        values[place] = (
-            by_node[place] if place in by_node else _value(arithmetic, node, values)
-        )
+        values[place] = by_node[place] if place in by_node else _value(arithmetic, node, values)
         for arg in set(node.args):
             if last[arg] == place and arg not in wanted:
                 del values[arg]

@@ -348,7 +348,7 @@ class Conv(_Weighted):
         points = math.prod(self.out_shape[2:])
         flat = y.reshape(batch, groups, out_channels, points)
         spatial = [s + b + a for s, (b, a) in zip(self.in_shape[2:], self.pads, strict=True)]
-        dtype = object if y.dtype == object or weight.dtype == object else np.float64
+        dtype = object if object in (y.dtype, weight.dtype) else np.float64
         total = np.zeros((batch, groups, in_channels, *spatial), dtype=dtype)
         for offset, cut in self._windows():
             kernel = weight[(slice(None),) * 3 + offset].swapaxes(1, 2)
@@ -715,7 +715,7 @@ def chain(*maps: LinearMap) -> LinearMap:
     parts: list[LinearMap] = []
     for part in itertools.chain.from_iterable(m.stages() for m in maps):
         if isinstance(part, Reshape) and parts and isinstance(parts[-1], Reshape):
-            part = Reshape(parts.pop().in_shape, part.out_shape)  # noqa: PLW2901  # merged
+            part = Reshape(parts.pop().in_shape, part.out_shape)  # merged
         if isinstance(part, Identity) or (
             isinstance(part, Reshape | Broadcast) and part.in_shape == part.out_shape
         ):

@@ -446,44 +446,54 @@ def verify(network: Network) -> Network:
 
 def _shape_problems(network: Network, node: Node) -> list[str]:
     shapes = [network.nodes[arg].shape for arg in node.args]
-    problems = []
     match node:
         case Affine():
-            for term, shape in zip(node.terms, shapes, strict=True):
-                if term.map.in_shape != shape:
-                    problems.append(f"a map takes {term.map.in_shape}, its argument has {shape}")
-                if term.map.out_shape != node.shape:
-                    problems.append(f"a map gives {term.map.out_shape}, not {node.shape}")
-            if node.bias is not None:
-                try:
-                    fits = np.broadcast_shapes(node.bias.shape, node.shape) == node.shape
-                except ValueError:
-                    fits = False
-                if not fits:
-                    problems.append(f"the bias {node.bias.shape} does not fit {node.shape}")
+            return _affine_problems(node, shapes)
         case Elementwise():
-            if node.rule not in RULES:
-                problems.append(f"there is no activation {node.rule!r}")
-            if shapes[0] != node.shape:
-                problems.append(f"the argument has {shapes[0]}, not {node.shape}")
+            unknown = [] if node.rule in RULES else [f"there is no activation {node.rule!r}"]
+            return unknown + _unlike(node.shape, shapes)
         case Softmax() | Select():
-            problems += [f"an argument has {s}, not {node.shape}" for s in shapes if s != node.shape]
+            return _unlike(node.shape, shapes)
         case Maximum():
-            kept = tuple(s for k, s in enumerate(shapes[0]) if k not in node.axes)
-            if kept != node.shape:
-                problems.append(f"the maximum has {kept}, not {node.shape}")
+            kept = tuple(size for k, size in enumerate(shapes[0]) if k not in node.axes)
+            return [] if kept == node.shape else [f"the maximum has {kept}, not {node.shape}"]
         case Product():
-            ins, out = node.subscripts.split("->")
-            sizes: dict[str, int] = {}
-            for letters, shape in zip(ins.split(","), shapes, strict=True):
-                if len(letters) != len(shape):
-                    problems.append(f"subscripts {node.subscripts!r} do not fit {shape}")
-                    return problems
-                for letter, size in zip(letters, shape, strict=True):
-                    if sizes.setdefault(letter, size) != size:
-                        problems.append(f"axis {letter!r} has two sizes")
-            if tuple(sizes[letter] for letter in out) != node.shape:
-                problems.append(f"the product does not have {node.shape}")
+            return _product_problems(node, shapes)
         case Input() | Constant():
-            pass
+            return []
+
+
+def _unlike(shape: Shape, arguments: list[Shape]) -> list[str]:
+    return [f"an argument has {found}, not {shape}" for found in arguments if found != shape]
+
+
+def _affine_problems(node: Affine, shapes: list[Shape]) -> list[str]:
+    problems = []
+    for term, shape in zip(node.terms, shapes, strict=True):
+        if term.map.in_shape != shape:
+            problems.append(f"a map takes {term.map.in_shape}, its argument has {shape}")
+        if term.map.out_shape != node.shape:
+            problems.append(f"a map gives {term.map.out_shape}, not {node.shape}")
+    if node.bias is not None:
+        try:
+            fits = np.broadcast_shapes(node.bias.shape, node.shape) == node.shape
+        except ValueError:
+            fits = False
+        if not fits:
+            problems.append(f"the bias {node.bias.shape} does not fit {node.shape}")
+    return problems
+
+
+def _product_problems(node: Product, shapes: list[Shape]) -> list[str]:
+    inputs, out = node.subscripts.split("->")
+    problems = []
+    sizes: dict[str, int] = {}
+    for letters, shape in zip(inputs.split(","), shapes, strict=True):
+        if len(letters) != len(shape):
+            return [f"subscripts {node.subscripts!r} do not fit {shape}"]
+        for letter, size in zip(letters, shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                problems.append(f"axis {letter!r} has two sizes")
+    if tuple(sizes[letter] for letter in out) != node.shape:
+        problems.append(f"the product does not have {node.shape}")
     return problems

@@ -249,7 +249,8 @@ class Builder:
         if len(a.shape) == 1:
             row = self.matmul(self.reshape(a, (1, *a.shape)), b)
             gone = -1 if len(b.shape) == 1 else -2
-            return self.reshape(row, [s for k, s in enumerate(row.shape, -len(row.shape)) if k != gone])
+            kept = [s for k, s in enumerate(row.shape, -len(row.shape)) if k != gone]
+            return self.reshape(row, kept)
         if len(b.shape) == 1:
             column = self.matmul(a, self.reshape(b, (*b.shape, 1)))
             return self.reshape(column, column.shape[:-1])
@@ -387,7 +388,7 @@ class Builder:
         if x.array is not None:
             return self.constant(np.take(x.array, wrapped, axis=axis))
         steps = np.diff(wrapped.reshape(-1))
-        if wrapped.size and (wrapped.size == 1 or (steps == steps[0]).all() and steps[0] != 0):
+        if wrapped.size and (wrapped.size == 1 or ((steps == steps[0]).all() and steps[0] != 0)):
             step = int(steps[0]) if wrapped.size > 1 else 1
             cut = self.slice_axis(x, axis, int(wrapped.flat[0]), wrapped.size, step)
             return self.reshape(cut, (*x.shape[:axis], *wrapped.shape, *x.shape[axis + 1 :]))
@@ -574,9 +575,7 @@ class Builder:
         over = self._axes(x, axes)
         rest = [k for k in range(len(x.shape)) if k not in over]
         count = math.prod(x.shape[k] for k in over)
-        flat = self.reshape(
-            self.permute(x, [*rest, *over]), (*(x.shape[k] for k in rest), count)
-        )
+        flat = self.reshape(self.permute(x, [*rest, *over]), (*(x.shape[k] for k in rest), count))
         gap = self.subtract(flat, self.softmax(flat, -1, log=True))
         first = self.slice_axis(gap, -1, 0, 1)
         return self.reshape(first, self._kept(x, over) if keepdims else first.shape[:-1])

@@ -44,9 +44,7 @@ def _along(count: int, axis: int, rank: int, values: Array) -> Array:
     return values.reshape(shape)
 
 
-def argmax(
-    b: Builder, x: Value, axis: int, *, keepdims: bool = False, last: bool = False
-) -> Value:
+def argmax(b: Builder, x: Value, axis: int, *, keepdims: bool = False, last: bool = False) -> Value:
     """Return the index of the largest entry along ``axis``; of equals the first (or ``last``).
 
     With ``e_i = 1`` where ``x_i`` is the maximum, the first such ``i`` is
@@ -76,9 +74,7 @@ def argmax(
     return _integer(b.subtract(b.constant(np.float64(count)), best))
 
 
-def argmin(
-    b: Builder, x: Value, axis: int, *, keepdims: bool = False, last: bool = False
-) -> Value:
+def argmin(b: Builder, x: Value, axis: int, *, keepdims: bool = False, last: bool = False) -> Value:
     """Return the index of the smallest entry along ``axis``; see :func:`argmax`."""
     return argmax(b, b.negative(x), axis, keepdims=keepdims, last=last)
 

@@ -75,9 +75,7 @@ def _window_index(
     outs = []
     for axis, size in enumerate(spatial):
         pair = pads[axis]
-        count = pooled_extent(
-            size, kernel[axis], strides[axis], dilations[axis], pair, ceil_mode
-        )
+        count = pooled_extent(size, kernel[axis], strides[axis], dilations[axis], pair, ceil_mode)
         outs.append(count)
         at = (
             np.arange(count)[:, None] * strides[axis]
@@ -103,9 +101,7 @@ def _windows(b: Builder, x: Value, place: Array) -> Value:
         msg = f"the pooling windows hold {math.prod(lead) * place.size} entries, above the limit"
         raise UnsupportedError(msg)
     small = np.int32 if x.size < 2**31 else np.int64
-    offsets = (np.arange(math.prod(lead), dtype=small) * points).reshape(
-        *lead, *(1,) * place.ndim
-    )
+    offsets = (np.arange(math.prod(lead), dtype=small) * points).reshape(*lead, *(1,) * place.ndim)
     return b.take(x, offsets + place.astype(small))
 
 
@@ -226,9 +222,7 @@ def _window_sum(
         reach = (count - 1) * stride + dilation * (k - 1) + 1
         grown.append((before, max(after, reach - size - before)))
     weight = np.broadcast_to(np.float32(1.0), (channels, 1, *kernel))
-    out = b.conv(
-        x, weight, strides=strides, dilations=dilations, pads=grown, groups=channels
-    )
+    out = b.conv(x, weight, strides=strides, dilations=dilations, pads=grown, groups=channels)
     return out, tuple(grown)
 
 

@@ -165,9 +165,7 @@ def resize(b: Builder, x: Value, matrices: Mapping[int, Array]) -> Value:
         if count == size and np.array_equal(matrix, np.eye(size)):
             continue
         index = matrix.argmax(axis=1)
-        if ((matrix != 0).sum(axis=1) == 1).all() and (
-            matrix[np.arange(count), index] == 1
-        ).all():
+        if ((matrix != 0).sum(axis=1) == 1).all() and (matrix[np.arange(count), index] == 1).all():
             x = b.gather(x, index, at)
             continue
         letters = string.ascii_letters[: len(x.shape)]
