@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nneq.adapters.base import Imported
-from nneq.api.verification import reference_outputs, verify_against
+from nneq.api.verification import (
+    differences,
+    draw_samples,
+    reference_outputs,
+    verify_against,
+)
 from nneq.errors import MissingDependencyError, NneqError, UnsupportedError
 from nneq.ir import Network, float64
 from nneq.symbolic.names import terminal_text
@@ -179,7 +184,7 @@ def _require(package: str, floor: str, framework: str) -> None:
 def _release(version: str) -> tuple[int, ...]:
     """Return the numbers at the start of a version: ``2.13.0+cpu`` gives ``(2, 13, 0)``."""
     numbers: list[int] = []
-    for part in version.split("+")[0].split("."):
+    for part in version.split("+", maxsplit=1)[0].split("."):
         digits = ""
         for char in part:
             if not char.isdigit():
@@ -259,6 +264,7 @@ def _check(found: Imported) -> None:
     """Hold the network against the framework on a few samples.
 
     Raises:
+        UnsupportedError: the model is random.
         NneqError: they differ by more than rounding.
     """
     network, reference = found.network, found.reference
@@ -273,6 +279,17 @@ def _check(found: Imported) -> None:
         name=network.source.framework,
     )
     if not result.passed:
+        drawn = draw_samples(network, _CHECK_SAMPLES, 0)
+        first, second = (
+            reference_outputs(network, reference, drawn, batches=found.batches) for _ in range(2)
+        )
+        if differences(first, second)[1].max() > result.tolerance:
+            msg = (
+                f"the {network.source.framework} model is not a function of its inputs: two forward "
+                "passes on the same input differ (random noise, or state that a pass changes); "
+                "remove what is random, or export the model in inference mode"
+            )
+            raise UnsupportedError(msg)
         msg = (
             f"the network read from the {network.source.framework} model differs from the model's "
             f"own forward pass: largest relative difference {result.max_rel_error:.3g}, absolute "
