@@ -67,7 +67,7 @@ def test_the_demo_does_everything(demo, folder):
     """The demo ends well, every statement holds, and both files are there."""
     assert (demo.status, demo.err) == (0, "")
     assert "FAILS" not in demo.out
-    assert demo.out.count("holds") == 6
+    assert demo.out.count("\n  holds ") == 6
     assert "The 8 constants C_S" in demo.out
     assert "complete: there are no other solutions (proven)" in demo.out
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
