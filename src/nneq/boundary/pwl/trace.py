@@ -43,10 +43,9 @@ __all__ = ["trace_plane"]
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
 _EXACT_WORK = 2e9
-_PROVE_CELLS = 400_000
 _SCANS = 9
-# Above this estimate of the polygons a proof would look at, the boundary is followed instead.
-_MARCH_ABOVE = 2e6
+# Above this estimate of the multiplications of a proof (a minute or so), the boundary is followed.
+_MARCH_ABOVE = 2e11
 
 
 @dataclass
@@ -225,9 +224,7 @@ def _hull(polygon: Array) -> Box:
 
 
 def _estimate(chain: Chain, box: Box) -> float:
-    """Return a rough number of regions before the last layer, from breakpoints on two diagonals."""
-    if chain.layers == 1:
-        return float(chain.sizes[0]) ** 2
+    """Return the multiplications of a proof, from the breakpoints on two diagonals (rough)."""
     corners = np.array([[box.low[0], box.low[1]], [box.high[0], box.high[1]]])
     total = 1.0
     for start, end in (corners, np.stack([corners[[0, 1], [0, 1]], corners[[1, 0], [0, 1]]])):
@@ -242,7 +239,8 @@ def _estimate(chain: Chain, box: Box) -> float:
             forms = (forms * weight) @ chain.matrices[l] + chain.biases[l]
         total += crossings
     # A plane cut by n lines in general position has about n**2 / 2 regions.
-    return (total / 2) ** 2 / 2
+    work = sum(matrix.size for matrix in chain.matrices)
+    return (total / 2) ** 2 / 2 * 4 * work
 
 
 def _seeds(
