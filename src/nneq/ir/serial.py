@@ -58,53 +58,72 @@ _DTYPES = {"float64", "float32", "float16", "int64", "int32", "int16", "int8", "
 _DTYPES |= {"uint16", "uint32", "uint64"}
 
 
+class _Writer:
+    """Turns fields into JSON data; an array that stands in several places is written once."""
+
+    def __init__(self) -> None:
+        self.arrays: list[dict[str, Any]] = []
+        self._places: dict[int, tuple[int, Array]] = {}
+
+    def array(self, value: Array) -> dict[str, Any]:
+        """Return the reference to an array; the array itself goes to the table."""
+        known = self._places.get(id(value))
+        if known is None:
+            known = self._places[id(value)] = (len(self.arrays), value)
+            self.arrays.append(_array(value))
+        return {"array": known[0]}
+
+    def plain(self, value: Any) -> Any:
+        """Return one field of a map or a node as JSON data."""
+        match value:
+            case np.ndarray():
+                return self.array(value)
+            case lm.LinearMap():
+                return self.record(value)
+            case ir.Term():
+                return {"arg": value.arg, "map": self.record(value.map)}
+            case Mapping():
+                return {str(key): self.plain(part) for key, part in value.items()}
+            case tuple() | list():
+                return [self.plain(part) for part in value]
+            case np.generic():
+                return self.plain(value.item())
+            case float():
+                return {"float": value.hex()}
+            case _:
+                return value
+
+    def record(self, item: Any) -> dict[str, Any]:
+        """Return a map or a node with its kind."""
+        fields = {f.name: self.plain(getattr(item, f.name)) for f in dataclasses.fields(item)}
+        return {"kind": type(item).__name__, **fields}
+
+    def port(self, port: ir.Port) -> dict[str, Any]:
+        """Return a port."""
+        return {f.name: self.plain(getattr(port, f.name)) for f in dataclasses.fields(port)}
+
+
 def _array(value: Array) -> dict[str, Any]:
     kind = value.dtype.name if value.dtype.name in _DTYPES else "float64"
     flat = value.astype(kind, copy=False).reshape(-1)
     if kind.startswith("float"):
-        data: list[Any] = [float(number).hex() for number in flat.astype(np.float64).tolist()]
+        data: list[Any] = [number.hex() for number in flat.astype(np.float64).tolist()]
     else:
         data = flat.tolist()
-    return {"array": kind, "shape": list(value.shape), "data": data}
-
-
-def _plain(value: Any) -> Any:
-    """Return one field of a map or a node as JSON data."""
-    if isinstance(value, np.ndarray):
-        return _array(value)
-    if isinstance(value, lm.LinearMap):
-        return _record(value)
-    if isinstance(value, ir.Term):
-        return {"arg": value.arg, "map": _record(value.map)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return {"float": value.hex()}
-    return value
-
-
-def _record(item: Any) -> dict[str, Any]:
-    fields = {f.name: _plain(getattr(item, f.name)) for f in dataclasses.fields(item)}
-    return {"kind": type(item).__name__, **fields}
+    return {"dtype": kind, "shape": list(value.shape), "data": data}
 
 
 def network_to_dict(network: ir.Network) -> dict[str, Any]:
     """Return the network as JSON data; ``network_from_dict`` gives it back bit for bit."""
+    writer = _Writer()
     return {
         "format": FORMAT,
-        "nodes": [_record(node) for node in network.nodes],
-        "inputs": [_plain_port(port) for port in network.inputs],
-        "outputs": [_plain_port(port) for port in network.outputs],
-        "source": _plain(dataclasses.asdict(network.source)),
+        "nodes": [writer.record(node) for node in network.nodes],
+        "inputs": [writer.port(port) for port in network.inputs],
+        "outputs": [writer.port(port) for port in network.outputs],
+        "source": writer.plain(dataclasses.asdict(network.source)),
+        "arrays": writer.arrays,
     }
-
-
-def _plain_port(port: ir.Port) -> dict[str, Any]:
-    return {f.name: _plain(getattr(port, f.name)) for f in dataclasses.fields(port)}
 
 
 # ---------------------------------------------------------------------- reading
@@ -118,10 +137,11 @@ def network_from_dict(data: Mapping[str, Any]) -> ir.Network:
         msg = f"this is not a network of nneq: the field 'format' is not {FORMAT!r}"
         raise NneqError(msg)
     try:
-        nodes = tuple(_node(record) for record in data["nodes"])
-        inputs = tuple(_port(record) for record in data["inputs"])
-        outputs = tuple(_port(record) for record in data["outputs"])
-        source = _source(data.get("source", {}))
+        reader = _Reader([_restored_array(record) for record in data["arrays"]])
+        nodes = tuple(reader.node(record) for record in data["nodes"])
+        inputs = tuple(reader.port(record) for record in data["inputs"])
+        outputs = tuple(reader.port(record) for record in data["outputs"])
+        source = reader.source(data.get("source", {}))
         for port in (*inputs, *outputs):
             if not 0 <= port.node < len(nodes):
                 msg = f"port {port.name!r} names node {port.node}, of {len(nodes)}"
@@ -134,22 +154,8 @@ def network_from_dict(data: Mapping[str, Any]) -> ir.Network:
         raise NneqError(msg) from error
 
 
-def _restored(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if "array" in value:
-            return _restored_array(value)
-        if "float" in value:
-            return float.fromhex(value["float"])
-        if "kind" in value:
-            return _map(value)
-        return {key: _restored(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return tuple(_restored(part) for part in value)
-    return value
-
-
 def _restored_array(value: Mapping[str, Any]) -> Array:
-    kind = value["array"]
+    kind = value["dtype"]
     if kind not in _DTYPES:
         msg = f"unknown element type {kind!r}"
         raise NneqError(msg)
@@ -170,34 +176,53 @@ def _shape(value: Sequence[Any]) -> tuple[int, ...]:
     return shape
 
 
-def _map(record: Mapping[str, Any]) -> lm.LinearMap:
-    cls = _MAPS.get(record["kind"])
-    if cls is None:
-        msg = f"unknown linear map {record['kind']!r}"
-        raise NneqError(msg)
-    fields = {key: _restored(part) for key, part in record.items() if key != "kind"}
-    return cls(**fields)
+class _Reader:
+    """Turns JSON data back into fields, with the arrays of the table."""
 
+    def __init__(self, arrays: list[Array]) -> None:
+        self._arrays = arrays
 
-def _node(record: Mapping[str, Any]) -> ir.Node:
-    cls = _NODES.get(record["kind"])
-    if cls is None:
-        msg = f"unknown node {record['kind']!r}"
-        raise NneqError(msg)
-    fields = {key: _restored(part) for key, part in record.items() if key not in {"kind", "terms"}}
-    if "terms" in record:
-        fields["terms"] = tuple(ir.Term(term["arg"], _map(term["map"])) for term in record["terms"])
-    node: ir.Node = cls(**fields)
-    return node
+    def restored(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            if "array" in value:
+                return self._arrays[value["array"]]
+            if "float" in value:
+                return float.fromhex(value["float"])
+            if "kind" in value:
+                return self.map(value)
+            return {key: self.restored(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return tuple(self.restored(part) for part in value)
+        return value
 
+    def map(self, record: Mapping[str, Any]) -> lm.LinearMap:
+        cls = _MAPS.get(record["kind"])
+        if cls is None:
+            msg = f"unknown linear map {record['kind']!r}"
+            raise NneqError(msg)
+        fields = {key: self.restored(part) for key, part in record.items() if key != "kind"}
+        return cls(**fields)
 
-def _port(record: Mapping[str, Any]) -> ir.Port:
-    port = ir.Port(**{key: _restored(part) for key, part in record.items()})
-    if not port.name.isidentifier() or not port.name.isascii():
-        msg = f"a port has the name {port.name[:80]!r}, which is not an identifier"
-        raise NneqError(msg)
-    return port
+    def node(self, record: Mapping[str, Any]) -> ir.Node:
+        cls = _NODES.get(record["kind"])
+        if cls is None:
+            msg = f"unknown node {record['kind']!r}"
+            raise NneqError(msg)
+        skipped = {"kind", "terms"}
+        fields = {key: self.restored(part) for key, part in record.items() if key not in skipped}
+        if "terms" in record:
+            fields["terms"] = tuple(
+                ir.Term(term["arg"], self.map(term["map"])) for term in record["terms"]
+            )
+        node: ir.Node = cls(**fields)
+        return node
 
+    def port(self, record: Mapping[str, Any]) -> ir.Port:
+        port = ir.Port(**{key: self.restored(part) for key, part in record.items()})
+        if not (port.name.isidentifier() and port.name.isascii()):
+            msg = f"a port has the name {port.name[:80]!r}, which is not an identifier"
+            raise NneqError(msg)
+        return port
 
-def _source(record: Mapping[str, Any]) -> ir.Source:
-    return ir.Source(**{key: _restored(part) for key, part in record.items()})
+    def source(self, record: Mapping[str, Any]) -> ir.Source:
+        return ir.Source(**{key: self.restored(part) for key, part in record.items()})

@@ -182,7 +182,7 @@ def _softmax(node: ir.Softmax, shapes: Sequence[Any], size: int) -> Step:
     return step
 
 
-def _elementwise(node: ir.Elementwise, overwrite: bool) -> Step:  # noqa: FBT001  # one caller
+def _elementwise(node: ir.Elementwise, overwrite: bool) -> Step:  # one caller
     arg, rule = node.arg, node.rule
     if overwrite and rule in _IN_PLACE:
         place = _IN_PLACE[rule]

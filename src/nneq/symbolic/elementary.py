@@ -96,9 +96,9 @@ class SympyElementary:
 
     def round(self, z: Any) -> Any:
         """Half to even, from floors (SymPy has no rounding function)."""
-        low = sympy.floor(z)
+        low = self.floor(z)
         rest = z - low
-        even = 2 * sympy.floor((low + 1) / 2)
+        even = 2 * self.floor((low + 1) / 2)
         half = sympy.Rational(1, 2)
         return sympy.Piecewise((low, rest < half), (low + 1, rest > half), (even, True))
 

@@ -21,7 +21,7 @@ from nneq.symbolic.latex import function_latex
 __all__ = ["ACTIVATIONS", "Activation", "Largest", "activation"]
 
 _NATIVE = {"square", "reciprocal", "power", "sqrt", "exp", "log"}
-_MOST_BITS = 1 << 16
+_MOST_BITS = 1 << 13
 
 
 class Activation(sympy.Function):
@@ -45,19 +45,21 @@ class Activation(sympy.Function):
     def _enclosed(cls, z: Any, params: Any, prec: int) -> Any:
         """Return the value to ``prec`` bits: precision is doubled until two results agree."""
         rule = RULES[cls.rule_name]
+        certain = rule.kind in {"piecewise-linear", "step"} or not z
         bits = prec + 32
         last: Any = None
         while True:
             with mpmath.workprec(bits):
                 exact = {key: _mp(value, bits) for key, value in cls._params(params).items()}
                 found = rule.formula(_mp(z, bits), MpElementary(mpmath), exact)
-                if last is not None and (
-                    found == last or abs(found - last) <= abs(found) * mpmath.mpf(2) ** -(prec + 8)
-                ):
-                    return found._mpf_ if isinstance(found, mpmath.mpf) else found
-            last = found
+                if not isinstance(found, mpmath.mpf):
+                    return found if not isinstance(found, mpmath.mpc) else mpmath.mpf("nan")._mpf_
+                same = last is not None and (found or certain)  # 0 may be a cancellation
+                if same and abs(found - last) <= abs(found) * mpmath.mpf(2) ** -(prec + 8):
+                    return found._mpf_
             if bits > _MOST_BITS:
-                return found._mpf_ if isinstance(found, mpmath.mpf) else found
+                return found._mpf_
+            last = found
             bits *= 2
 
     def _eval_evalf(self, prec: int) -> Any:
@@ -77,10 +79,11 @@ class Activation(sympy.Function):
         fn = SympyElementary(activation)
         if rule.derivative is not None:
             return rule.derivative(z, fn, self._params(params))
-        dummy = sympy.Dummy("z")
-        if rule.kind == "step":
+        if self.rule_name == "floor":
             return sympy.Integer(0)
-        formula = rule.formula(dummy, SympyElementary(None), self._params(params))
+        dummy = sympy.Dummy("z")
+        own = activation if rule.kind == "step" else None
+        formula = rule.formula(dummy, SympyElementary(own), self._params(params))
         return sympy.diff(formula, dummy).xreplace({dummy: z})
 
     def formula(self) -> Any:

@@ -17,6 +17,9 @@ SIZE_LIMIT = 50_000
 DEPTH_LIMIT = 60
 """Deepest nesting of units: SymPy's printers recurse, and Python stops them at about 75."""
 
+WALK_LIMIT = 2_000_000
+"""Largest system whose substituted sizes are counted."""
+
 
 class Sizes:
     """A writer that counts: the value of a formula is ``(terms, depth)`` when substituted."""
@@ -61,7 +64,18 @@ def _combined(parts: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def formula_sizes(layout: Layout) -> dict[str, tuple[int, int]]:
-    """Return ``{name: (terms, depth)}`` of the substituted formula of every unit."""
+    """Return ``{name: (terms, depth)}`` of the substituted formula of every unit.
+
+    Raises:
+        UnsupportedError: the system itself is so large that even counting takes long.
+    """
+    if layout.term_count > WALK_LIMIT:
+        msg = (
+            f"the system alone has about {layout.term_count} terms, so one expression in the "
+            f"inputs is far above the limit of {SIZE_LIMIT}; use system() or matrix_form(), which "
+            "are linear in the number of weights, or explain(x) for the derivatives at a point"
+        )
+        raise UnsupportedError(msg)
     sizes = Sizes(layout.input_names)
     for name, size in formulas(layout, sizes):
         sizes.known[name] = size
