@@ -477,12 +477,23 @@ def _tanh_facts(
         p.rad[~sure] = np.nan
         q.rad[~sure] = np.nan
     value = first if scale == 1.0 else 0.5 * first + 0.5
-    moved = np.where(ve == 0, 0.0, (c * slope_high) * ve)
+    limit = slope_high
+    flat: Array | None = None
+    if small.max(initial=0.0) == 1.0:
+        # saturated units: the bounds need their true size, not that of their rounding
+        inner = np.where((low > 0) | (high < 0), np.minimum(np.abs(low), np.abs(high)), 0.0)
+        limit = np.minimum(slope_high, 4.1 * np.exp(-2.0 * scale * inner) + TINY)
+        flat = sure & (small == 1.0)
+        p.mid[flat] = p.rad[flat] = 0.51 * c * limit[flat]
+        q.mid[flat], q.rad[flat] = 0.0, 2.1 * factor * limit[flat]
+    moved = np.where(ve == 0, 0.0, np.minimum((c * limit) * ve, 2.0))
     error = pad * np.abs(first) if scale == 1.0 else np.full(first.shape, pad)
     y = Ball(value, (error + moved) * _UP)
     s_mid = c * (1.0 - first * first)
     bent = np.where(ve == 0, 0.0, (np.abs(q.mid) + q.rad) * ve)
     s = Ball(s_mid, (3 * pad * np.abs(first) + 8 * UNIT + bent) * _UP)
+    if flat is not None:
+        s.mid[flat], s.rad[flat] = p.mid[flat], p.rad[flat]
     return y, s, p, q
 
 

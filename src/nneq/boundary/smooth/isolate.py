@@ -17,10 +17,10 @@ from nneq.boundary.results import Clock
 from nneq.semantics.ball import UNIT
 from nneq.semantics.slices import Slices
 
-__all__ = ["OPEN", "Pieces", "Runs", "isolate", "merge", "signs"]
+__all__ = ["OPEN", "Pieces", "Runs", "isolate", "merge", "quiet", "signs"]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
+Progress = Callable[[float], None]
 
 OPEN = 0
 _BATCH = 1 << 15
@@ -78,7 +78,7 @@ def isolate(
         low: left ends.
         high: right ends.
         clock: the budget.
-        progress: called with ``(boxes done, boxes open)`` after each level.
+        progress: called with the share of boxes done after each level.
     """
     store = _Store()
     boxes = 0
@@ -108,7 +108,7 @@ def isolate(
             low, high = ends[:2].T.reshape(-1), ends[1:].T.reshape(-1)
             level += 1
             if progress is not None:
-                progress(boxes, len(line))
+                progress(boxes / (boxes + len(line)))
     except KeyboardInterrupt:
         stopped = "interrupted"
     store.add(line, low, high, np.zeros(len(line), dtype=np.int8))
@@ -134,9 +134,21 @@ def _classify(slices: Slices, line: Array, low: Array, high: Array) -> Array:
         kinds[bottom > fuzz] = 1
         kinds[top < -fuzz] = -1
         error = jet.rad[0].reshape(-1) + fuzz
-        noisy = (kinds == 0) & (top - bottom <= 8 * error)
-        kinds[noisy] = _NOISE
+        noisy = np.flatnonzero((kinds == 0) & (top - bottom <= 8 * error))
+    if len(noisy):
+        kinds[noisy[quiet(slices, line[noisy], low[noisy], high[noisy])]] = _NOISE
     return kinds
+
+
+def quiet(slices: Slices, line: Array, low: Array, high: Array) -> Array:
+    """Return where ``g`` is as small as its rounding error at three points of each interval."""
+    result = np.ones(len(line), dtype=bool)
+    for share in (0.5, 0.1875, 0.8125):
+        t = low + share * (high - low)
+        (ball,) = slices.balls(line, t[:, None])
+        with np.errstate(all="ignore"):
+            result &= ~(np.abs(ball.mid) > 8 * ball.rad).reshape(-1)
+    return result
 
 
 @dataclass(slots=True, eq=False)
@@ -164,6 +176,9 @@ def merge(slices: Slices, pieces: Pieces) -> Runs:
     """Return the runs of the pieces; ends next to no signed piece are evaluated as points."""
     line, kind = pieces.line, pieces.kind
     count = len(line)
+    if not count:
+        none, signs_ = np.zeros(0), np.zeros(0, dtype=np.int8)
+        return Runs(line, none, none.copy(), kind, signs_, signs_.copy())
     start = np.ones(count, dtype=bool)
     start[1:] = (
         (line[1:] != line[:-1]) | (kind[1:] != kind[:-1]) | (pieces.low[1:] != pieces.high[:-1])

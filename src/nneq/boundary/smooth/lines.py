@@ -26,18 +26,21 @@ from nneq.boundary.results import (
     Status,
 )
 from nneq.boundary.smooth.finish import Exact
-from nneq.boundary.smooth.isolate import OPEN, Pieces, Runs, isolate, merge
+from nneq.boundary.smooth.identical import LIMIT, vanishes
+from nneq.boundary.smooth.isolate import OPEN, Pieces, Runs, isolate, merge, quiet
+from nneq.boundary.smooth.rivals import Filter
 from nneq.boundary.smooth.roots import bracketed, enclose
 from nneq.semantics.slices import Slices
 
 __all__ = ["solve_lines"]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
+Progress = Callable[[float], None]
 
 START_BOXES = 32
 _TIGHT_WORK = 2_000_000
 _SETTLE_WORK = 20_000_000
+_ZERO_PIECES = 256
 
 
 def solve_lines(
@@ -62,7 +65,7 @@ def solve_lines(
         variable: the name of ``t`` in the results.
         precision: ``"real"`` (the real-number function) or ``"float32"`` (also as executed).
         clock: the budget; when it is over, what is proven so far is returned.
-        progress: called with ``(boxes done, boxes open)``.
+        progress: called with the share of boxes done.
         tight: whether to finish every enclosure in Arb (to about one unit of the last place);
             None: when the network is small enough that this costs about as much as the rest.
 
@@ -73,12 +76,20 @@ def solve_lines(
     begun = time.perf_counter()
     slices = Slices(problem.network, origins, directions, precision=precision)
     line, low, high, beyond = start_boxes(slices, domain, clock)
+    zeros: list[tuple[int, float, float]] = []
+    if precision == "real" and problem.network.parameter_count <= LIMIT:
+        line, low, high, zeros = _without_zeros(slices, origins, directions[..., 0], line, low, high)
     pieces = isolate(slices, line, low, high, clock=clock, progress=progress)
     runs = merge(slices, pieces)
     answers = _Answers(slices, pieces, runs, origins, directions[..., 0])
+    for place, left, right in zeros:
+        answers.identical.setdefault(place, []).append((left, right))
     answers.find(tight=tight, clock=clock, real=precision == "real")
+    answers.tails(beyond)
+    if problem.rivals is not None:
+        answers.keep_decisions(Filter(problem, origins, directions, precision))
     return [
-        answers.solutions(k, domain, variable, precision, beyond, time.perf_counter() - begun)
+        answers.solutions(k, domain, variable, precision, time.perf_counter() - begun)
         for k in range(slices.lines)
     ]
 
@@ -103,6 +114,30 @@ def start_boxes(
     return line, np.tile(edges[:-1], slices.lines), np.tile(edges[1:], slices.lines), beyond
 
 
+def _without_zeros(
+    slices: Slices, origins: Array, directions: Array, line: Array, low: Array, high: Array
+) -> tuple[Array, Array, Array, list[tuple[int, float, float]]]:
+    """Take out the start intervals on which ``g`` is proven to vanish."""
+    still = np.flatnonzero(quiet(slices, line, low, high))
+    zeros: list[tuple[int, float, float]] = []
+    if not len(still) or len(still) > _ZERO_PIECES:
+        return line, low, high, zeros
+    gone = np.zeros(len(line), dtype=bool)
+    breaks = np.flatnonzero((np.diff(still) != 1) | (np.diff(line[still]) != 0)) + 1
+    for group in np.split(still, breaks):
+        k = int(line[group[0]])
+        direction = directions if directions.ndim == 1 else directions[k]
+        tries = [group] if len(group) == 1 else [group, *np.split(group, len(group))]
+        for part in tries:
+            left, right = float(low[part[0]]), float(high[part[-1]])
+            if not gone[part].any() and vanishes(
+                slices.network, origins[k], direction, left, right
+            ):
+                gone[part] = True
+                zeros.append((k, left, right))
+    return line[~gone], low[~gone], high[~gone], zeros
+
+
 class _Answers:
     """Turns runs into solutions of every line."""
 
@@ -117,8 +152,10 @@ class _Answers:
         self.rooted = (up & (left < 0) & (right > 0)) | (down & (left > 0) & (right < 0))
         empty = (up & ((left > 0) | (right < 0))) | (down & ((left < 0) | (right > 0)))
         self.open = (kind == OPEN) | ((up | down) & ~self.rooted & ~empty)
-        self.found: dict[int, list[Root]] = {}
+        self.identical: dict[int, list[Interval]] = {}
         self.stretches: dict[int, list[Interval]] = {}
+        self._zero_stretches()
+        self.found: dict[int, list[Root]] = {}
 
     def _arb_ends(self) -> None:
         """Decide in Arb the signs at ends of monotone runs that float64 left open."""
@@ -137,6 +174,78 @@ class _Answers:
         ):
             for place in places:
                 ends[place] = self.exact(int(runs.line[place])).sign(float(points[place]))
+
+    def _zero_stretches(self) -> None:
+        """Prove intervals on which both outputs are equal everywhere, piece by piece."""
+        pieces, runs = self.pieces, self.runs
+        if self.slices.precision != "real" or pieces.stopped:
+            return
+        candidates = np.flatnonzero((pieces.kind == OPEN) & (pieces.high - pieces.low > 0))
+        wide = candidates[
+            (pieces.high - pieces.low)[candidates]
+            > 1e-9 * np.maximum(1.0, np.abs(pieces.low[candidates]))
+        ]
+        if not len(wide) or len(wide) > _ZERO_PIECES:
+            return
+        for place in np.flatnonzero(self.open & (runs.kind == OPEN)):
+            line, low, high = int(runs.line[place]), float(runs.low[place]), float(runs.high[place])
+            inside = (pieces.line == line) & (pieces.low >= low) & (pieces.high <= high)
+            if not np.isin(np.flatnonzero(inside), wide).any():
+                continue
+            self.open[place] = False
+            if self._zero(line, low, high):
+                self._joined(self.identical, line, low, high)
+                continue
+            for k in np.flatnonzero(inside):
+                ends = float(pieces.low[k]), float(pieces.high[k])
+                zero = k in wide and self._zero(line, *ends)
+                self._joined(self.identical if zero else self.stretches, line, *ends)
+
+    def _zero(self, line: int, low: float, high: float) -> bool:
+        direction = self.directions if self.directions.ndim == 1 else self.directions[line]
+        return vanishes(self.slices.network, self.origins[line], direction, low, high)
+
+    def tails(self, beyond: dict[int, list[Interval]]) -> None:
+        """Record undecided tails to infinity; those on which ``g`` vanishes are identical."""
+        for line, ends in beyond.items():
+            for low, high in ends:
+                zero = self.slices.precision == "real" and self._zero(line, low, high)
+                kept = self.identical if zero else self.stretches
+                kept.setdefault(line, []).append((low, high))
+
+    def keep_decisions(self, rivals: Filter) -> None:
+        """Drop what a third output wins with proof; what is not decided becomes undecided."""
+        for line, roots in self.found.items():
+            ends = [(r.lower, r.upper) for r in roots]
+            lost, open_ = self._rivals(rivals, line, ends)
+            self.found[line] = [
+                r for r, a, b in zip(roots, lost, open_, strict=True) if not a and not b
+            ]
+            for end, undecided in zip(ends, open_, strict=True):
+                if undecided:
+                    self.stretches.setdefault(line, []).append(end)
+        for kept in (self.stretches, self.identical):
+            for line, ends in kept.items():
+                lost, _ = self._rivals(rivals, line, ends)
+                kept[line] = [end for end, a in zip(ends, lost, strict=True) if not a]
+        for line, ends in self.identical.items():
+            _, open_ = self._rivals(rivals, line, ends)
+            for end, undecided in zip(ends, open_, strict=True):
+                if undecided:
+                    self.stretches.setdefault(line, []).append(end)
+            self.identical[line] = [e for e, u in zip(ends, open_, strict=True) if not u]
+
+    def _rivals(
+        self, rivals: Filter, line: int, ends: list[Interval]
+    ) -> tuple[list[bool], list[bool]]:
+        if not ends:
+            return [], []
+        low, high = np.array(ends).T
+        centre = 0.5 * low + 0.5 * high
+        half = np.maximum(high - centre, centre - low) * (1 + 1e-15)
+        places = np.full(len(ends), line)
+        lost, open_ = rivals.cells(centre[:, None], half[:, None], places)
+        return lost.tolist(), open_.tolist()
 
     def exact(self, line: int) -> Exact:
         """Return one line in Arb."""
@@ -202,9 +311,13 @@ class _Answers:
     def _stretch(self, place: int) -> None:
         """Record an undecided run, joined to an undecided neighbour."""
         runs = self.runs
-        line = int(runs.line[place])
-        low, high = float(runs.low[place]), float(runs.high[place])
-        known = self.stretches.setdefault(line, [])
+        ends = float(runs.low[place]), float(runs.high[place])
+        self._joined(self.stretches, int(runs.line[place]), *ends)
+
+    @staticmethod
+    def _joined(kept: dict[int, list[Interval]], line: int, low: float, high: float) -> None:
+        """Add an interval, merged with one that ends where it begins."""
+        known = kept.setdefault(line, [])
         if known and known[-1][1] == low:
             known[-1] = (known[-1][0], high)
         else:
@@ -216,11 +329,10 @@ class _Answers:
         domain: Interval,
         variable: str,
         precision: str,
-        beyond: dict[int, list[Interval]],
         seconds: float,
     ) -> Solutions:
         """Return the solutions of one line."""
-        undecided = sorted([*self.stretches.get(line, []), *beyond.get(line, [])])
+        undecided = sorted(self.stretches.get(line, []))
         status = Status.UNDECIDED if undecided else Status.COMPLETE
         if undecided and self.pieces.stopped:
             budget = self.pieces.stopped == "budget"
@@ -238,6 +350,7 @@ class _Answers:
             domain=domain,
             complete=not undecided,
             undecided=tuple(undecided),
+            identical=_merged(self.identical.get(line, [])),
             status=status,
             stats={
                 "boxes": int((self.pieces.line == line).sum()),
@@ -246,3 +359,14 @@ class _Answers:
                 "engine": "smooth",
             },
         )
+
+
+def _merged(ends: list[Interval]) -> tuple[Interval, ...]:
+    """Return sorted intervals, touching ones joined."""
+    found: list[Interval] = []
+    for low, high in sorted(ends):
+        if found and found[-1][1] >= low:
+            found[-1] = (found[-1][0], max(high, found[-1][1]))
+        else:
+            found.append((low, high))
+    return tuple(found)

@@ -26,7 +26,7 @@ from nneq.semantics.slices import Slices
 __all__ = ["trace_plane"]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
+Progress = Callable[[float], None]
 
 
 def trace_plane(
@@ -50,7 +50,7 @@ def trace_plane(
         names: the names of the two free inputs.
         precision: ``"real"`` or ``"float32"``.
         clock: the budget.
-        progress: called with ``(cells done, cells open)``.
+        progress: called with the share of cells done.
 
     Guarantee: certified: the polylines are isotopic to the curve, vertices lie on it to 1e-11.
     """

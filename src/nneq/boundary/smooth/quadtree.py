@@ -27,7 +27,7 @@ from nneq.semantics.slices import Slices
 __all__ = ["DEEPEST", "Cells", "Frame", "Leaves", "subdivide"]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
+Progress = Callable[[float], None]
 
 DEEPEST = 40
 START_LEVEL = 3
@@ -244,7 +244,7 @@ class Subdivision:
                 work.lost.append(cells.take(give_up))
                 cells = cells.take(rest & ~give_up).children()
                 if progress is not None:
-                    progress(self.examined, len(cells))
+                    progress(self.examined / (self.examined + len(cells)))
             if not stopped:
                 self._balance(work)
         except KeyboardInterrupt:
