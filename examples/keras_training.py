@@ -36,7 +36,9 @@ def main(folder: Path, epochs: int = 40) -> BoundaryHistory:
     model.compile(keras.optimizers.Adam(0.03), "sparse_categorical_crossentropy")
     path = folder / "run.jsonl"
     logger = BoundaryLogger(box=[(-2, 2), (-2, 2)], jsonl=path, max_seconds=5)
-    stop = keras.callbacks.EarlyStopping(monitor="boundary_shift", min_delta=0.02, patience=5)
+    stop = keras.callbacks.EarlyStopping(
+        monitor="boundary_shift", mode="min", min_delta=0.02, patience=5
+    )
     model.fit(x, y, epochs=epochs, batch_size=50, verbose=0, callbacks=[logger, stop])
     history = BoundaryHistory.load(path)
     last = history.records[-1]["values"]

@@ -40,9 +40,7 @@ def main(folder: Path, epochs: int = 15) -> BoundaryHistory:
     labels = (points[:, 0] * points[:, 1] > 0).astype("int64")
     data = torch.utils.data.TensorDataset(torch.from_numpy(points), torch.from_numpy(labels))
     path = folder / "run.jsonl"
-    logger = BoundaryLogger(
-        box=[(-1, 1), (-1, 1)], jsonl=path, attribute="network", max_seconds=5
-    )
+    logger = BoundaryLogger(box=[(-1, 1), (-1, 1)], jsonl=path, attribute="network", max_seconds=5)
     trainer = lightning.Trainer(
         max_epochs=epochs,
         callbacks=[logger],

@@ -32,7 +32,12 @@ def main(folder: Path, epochs: int = 30) -> BoundaryHistory:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     path = folder / "run.jsonl"
     with BoundaryLogger(
-        model, box=[(-2, 3), (-1.5, 2)], solve_for="x_1", at={"x_2": 0.25}, jsonl=path, max_seconds=5
+        model,
+        box=[(-2, 3), (-1.5, 2)],
+        solve_for="x_1",
+        at={"x_2": 0.25},
+        jsonl=path,
+        max_seconds=5,
     ) as logger:
         for epoch in range(epochs):
             for rows in torch.randperm(len(x)).split(50):

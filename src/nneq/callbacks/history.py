@@ -148,7 +148,8 @@ class BoundaryHistory:
         axes = []
         for row, (key, title) in enumerate(shown):
             ax = figure.add_subplot(grid[row, 0], sharex=axes[0] if axes else None)
-            ax.plot(self.epochs, self.column(key), marker=".", color="#1f2a44")
+            first = int(key == "boundary_shift")  # the first record has nothing to move from
+            ax.plot(self.epochs[first:], self.column(key)[first:], marker=".", color="#1f2a44")
             ax.set_ylabel(title)
             axes.append(ax)
         if axes:
