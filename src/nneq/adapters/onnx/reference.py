@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, external_data_helper
+from onnx import ModelProto, TensorProto, external_data_helper, inliner, numpy_helper
 
 from nneq.adapters.onnx.structure import needed, ordered
 from nneq.adapters.onnx.tensors import external_bytes, stored_size
@@ -64,24 +64,36 @@ class Runner:
             name: _typed(np.asarray(array), self._types.get(name))
             for name, array in zip(self._inputs, arrays, strict=True)
         }
-        with np.errstate(all="ignore"):
-            found = self._session.run(self._outputs, feeds)
+        try:
+            with np.errstate(all="ignore"):
+                found = self._session.run(self._outputs, feeds)
+        except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError) as error:
+            msg = f"the onnx reference cannot run this model: {error}"
+            raise NneqError(msg) from error
         return [np.asarray(value) for value in found]
 
     def _pruned(self, model: ModelProto) -> ModelProto:
-        """Return the model without nodes that reach no wanted output, external data loaded."""
+        """Return the model without nodes that reach no wanted output, external data loaded.
+
+        Functions are expanded first: the reference does not hand attributes on to every operator.
+        """
+        if model.functions:
+            model = inliner.inline_local_functions(model)
         graph = model.graph
         known = {t.name for t in graph.initializer} | {p.name for p in graph.input}
         known |= {s.values.name for s in graph.sparse_initializer}
         kept = needed(ordered(graph.node, known, "the graph"), self._outputs)
         external = any(map(external_data_helper.uses_external_data, graph.initializer))
         declared = [port.name for port in graph.output]
-        if len(kept) == len(graph.node) and not external and declared == self._outputs:
+        endless = any(node.op_type == "Loop" and not node.input[1] for node in kept)
+        whole = len(kept) == len(graph.node) and declared == self._outputs
+        if whole and not external and not endless:
             return model
         copy = ModelProto()
         copy.CopyFrom(model)
         del copy.graph.node[:]
         copy.graph.node.extend(kept)
+        _say_go_on(copy)
         ports = {port.name: port for port in graph.output}
         del copy.graph.output[:]
         for name in self._outputs:
@@ -96,6 +108,16 @@ class Runner:
                 tensor.data_location = TensorProto.DEFAULT
                 tensor.raw_data = raw
         return copy
+
+
+def _say_go_on(model: ModelProto) -> None:
+    """Give loops without a condition a true one: the reference runs no round otherwise."""
+    name = "nneq_always"
+    loops = [n for n in model.graph.node if n.op_type == "Loop" and not n.input[1]]
+    for node in loops:
+        node.input[1] = name
+    if loops:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(True), name))
 
 
 def _typed(array: Array, code: int | None) -> Array:

@@ -108,6 +108,9 @@ def swish(call: Call) -> Value:
 def prelu(call: Call) -> Value:
     """``x`` above 0, ``slope x`` below; a live slope needs a product."""
     b, x, slope = call.builder, call.input(0), call.input(1)
+    rank = len(x.shape)
+    if rank > 2 and slope.shape == (x.shape[1],) and x.shape[-1] not in {1, slope.size}:
+        slope = b.reshape(slope, (slope.size, *(1,) * (rank - 2)))  # PyTorch's old exporter
     shape = call.broadcast(x, slope)
     if slope.array is not None:
         alpha = wide(slope).array
