@@ -14,10 +14,10 @@ import numpy as np
 from nneq.adapters.base import Imported
 from nneq.adapters.keras import (  # noqa: F401  # tables fill themselves
     graph,
-    layers_attention,
     layers_basic,
     layers_preprocessing,
     layers_recurrent,
+    layers_refused,
     ops_elementwise,
     ops_image,
     ops_linear,
@@ -78,6 +78,9 @@ def import_model(
     builder = Builder()
     walk = Walk(builder)
     specs = keras.tree.flatten(structure)
+    walk.open_axes = graph.input_structure(model) is not None and any(
+        None in tensor.shape[1:] for tensor in keras.tree.flatten(graph.input_structure(model))
+    )
     batched = [spec.shape[:1] == (None,) for spec in specs]
     labels = _tensor_labels(input_names, len(specs), [spec.name for spec in specs])
     values = []
@@ -103,6 +106,10 @@ def _outputs(walk: Walk, model: Any, given: Any) -> list[tuple[Value, str]]:
             flat = keras.tree.flatten(given)
             known = {id(t): v for t, v in zip(model.inputs, flat, strict=True)}
             values = walk.run(model.outputs, known)
+            for tensor in model.outputs:
+                if tensor.shape[:1] != (None,) and model.inputs[0].shape[:1] == (None,):
+                    msg = f"the output {tensor.name!r} {tuple(tensor.shape)} has no batch axis"
+                    walk.problems.append(msg)
             names = list(getattr(model, "output_names", None) or [])
         else:
             found = walk.top(model, given)

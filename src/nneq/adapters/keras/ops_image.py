@@ -91,3 +91,33 @@ def _patches(walk: Walk, op: Any, images: Any) -> Value:
     out = b.conv(x, weight, strides=strides, dilations=gaps, pads=pads)
     out = from_channels_first(walk, out, op.data_format)
     return b.reshape(out, out.shape[1:]) if lead else out
+
+
+@operation("PadImages", "CropImages")
+def _margins(walk: Walk, op: Any, images: Any) -> Value:
+    x = walk.value(images)
+    first = len(x.shape) - (3 if channels_last_axis(op.data_format) else 2)
+    pad = type(op).__name__ == "PadImages"
+    name = "padding" if pad else "cropping"
+    margins = [(0, 0)] * len(x.shape)
+    sides = (("top", "bottom", "height"), ("left", "right", "width"))
+    for axis, (low, high, extent) in enumerate(sides, start=first):
+        before, after = getattr(op, f"{low}_{name}"), getattr(op, f"{high}_{name}")
+        size, target = x.shape[axis], getattr(op, f"target_{extent}")
+        change = 0 if target is None else (target - size if pad else size - target)
+        before = change - after if before is None else before
+        after = change - before if after is None else after
+        margins[axis] = (before, after) if pad else (-before, -after)
+    return walk.b.pad(x, margins)
+
+
+@operation("Unfold")
+def _unfold(walk: Walk, op: Any, x: Any) -> Value:
+    b, value = walk.b, walk.value(x)
+    size, gaps = spread(op.kernel_size, 2), spread(op.dilation, 2)
+    strides, pads = spread(op.stride, 2), spread(op.padding, 2)
+    inner = value.shape[1] * size[0] * size[1]
+    weight = np.eye(inner, dtype=np.float32).reshape(inner, value.shape[1], *size)
+    margins = [(p, p) for p in pads]
+    out = b.conv(value, weight, strides=strides, dilations=gaps, pads=margins)
+    return b.reshape(out, (*out.shape[:2], out.shape[2] * out.shape[3]))

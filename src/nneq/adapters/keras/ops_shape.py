@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from nneq.adapters.keras.ops_linear import channels_first, from_channels_first
@@ -238,6 +239,8 @@ def _pad(walk: Walk, op: Any, x: Any, constant_values: Any = None) -> Value:
         fill = 0.0 if constant_values is None else float(walk.array(constant_values))
         return walk.b.pad(value, pairs, fill)
     mode: Any = op.mode
+    if mode == "symmetric" and keras.backend.backend() == "torch":
+        mode = "edge"  # what the torch backend writes for it
     return walk.move(value, lambda a: np.pad(a, pairs, mode=mode))
 
 

@@ -33,6 +33,8 @@ _MISSTATED = frozenset(
     {"Activation", "AdaptiveAveragePool", "AdaptiveMaxPool", "DotProductAttention", "Glu"}
 )
 
+_ABOUT_SHAPES = frozenset({"Size", "Ndim"})
+
 
 class Walk:
     """The state of one import.
@@ -45,6 +47,7 @@ class Walk:
         self.b = builder
         self.problems: list[str] = []
         self.notes: list[str] = []
+        self.open_axes = False
         self._path: list[str] = []
         self._masks: dict[int, tuple[Value, Value]] = {}
         self._weights: dict[int, tuple[Any, Value]] = {}
@@ -155,7 +158,8 @@ class Walk:
                 stack.extend(missing)
                 continue
             args, kwargs = node.arguments.fill_in(known)
-            stated = all(_fits(known[id(t)], t) for t in node.input_tensors)
+            stated = all(self._fits(known[id(t)], t) for t in node.input_tensors)
+            self._check_samples(node)
             specs = node.output_tensors
             found = self._guarded(node.operation, args, kwargs, specs, stated)
             known.update({id(t): v for t, v in zip(node.output_tensors, found, strict=True)})
@@ -200,7 +204,7 @@ class Walk:
 
     def _fitted(self, value: Value, spec: Any, inputs: list[Value], stated: bool) -> Value:
         """Check the shape against Keras' own and take over the element type."""
-        if stated and not _fits(value, spec):
+        if stated and not self._fits(value, spec):
             msg = f"nneq reads the shape {value.shape} where Keras has {tuple(spec.shape)}"
             raise UnsupportedError(msg)
         kind = plain_dtype(spec.dtype)
@@ -214,6 +218,28 @@ class Walk:
                 self.set_mask(fresh, mask)
             return fresh
         return value
+
+    def _fits(self, value: Value, spec: Any) -> bool:
+        """Return whether the shape is the stated one; an unstated axis 0 is the batch axis."""
+        return len(value.shape) == len(spec.shape) and all(
+            have == want or (want is None and (axis > 0 or have == 1 or self.open_axes))
+            for axis, (have, want) in enumerate(zip(value.shape, spec.shape, strict=True))
+        )
+
+    def _check_samples(self, node: Any) -> None:
+        """Note a call that computes across the samples of a batch."""
+        first = next(iter(keras.tree.flatten((node.arguments.args, node.arguments.kwargs))), None)
+        if not isinstance(first, keras.KerasTensor) or first.shape[:1] != (None,) or isinstance(node.operation, keras.layers.Layer):
+            return
+        operation = node.operation
+        axis = getattr(operation, "axis", None)
+        across = isinstance(axis, int) and axis % len(first.shape) == 0
+        across = across and type(operation).__name__ not in {"Stack", "ExpandDims", "OneHot"}
+        lost = all(None not in t.shape for t in node.output_tensors)
+        if across or (lost and type(operation).__name__ not in _ABOUT_SHAPES):
+            msg = "it computes across the samples of a batch, so it is no function of one sample"
+            self.b.origin = operation.name
+            self.problem(operation, msg)
 
     def _stand_in(self, spec: Any) -> Value:
         shape = tuple(1 if size is None else int(size) for size in spec.shape)
@@ -474,12 +500,6 @@ def _untraceable(error: Exception) -> str:
     return (
         f"its call() cannot run on symbolic tensors ({type(error).__name__}: {text[:160]}); "
         "write it with keras.ops, without data-dependent branches"
-    )
-
-
-def _fits(value: Value, spec: Any) -> bool:
-    return len(value.shape) == len(spec.shape) and all(
-        want is None or have == want for have, want in zip(value.shape, spec.shape, strict=True)
     )
 
 
