@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -127,7 +128,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if "--debug" in arguments:
         raise SystemExit(_run(arguments))
     try:
-        status = _run(arguments)
+        with warnings.catch_warnings():
+            for kind in (DeprecationWarning, FutureWarning):  # for developers of the frameworks
+                warnings.simplefilter("ignore", kind)
+            status = _run(arguments)
     except NneqError as error:
         _fail(str(error))
     except BrokenPipeError:
