@@ -429,6 +429,33 @@ class CellTable(Sequence[Region]):
         self._program, self._slice, self._bits = program, slice_of, bits
         self.hashes, self.ptr, self.members = incidence(found)
 
+    def of_full_dimension(self) -> CellTable:
+        """Return the table without flat cells, which zeros counted as positive can leave."""
+        d = self.complex.points.shape[1]
+        keep = []
+        size = float(np.abs(self.complex.points).max())
+        for k in range(len(self)):
+            corners = self.corners(k)
+            widths = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
+            keep.append(len(widths) >= d and widths[d - 1] > 1e-10 * size)
+        kept = np.nonzero(keep)[0]
+        other = CellTable.__new__(CellTable)
+        other.complex = self.complex
+        other._program, other._slice, other._bits = self._program, self._slice, self._bits
+        other.hashes = self.hashes[kept]
+        other.members = np.concatenate(
+            [self.members[self.ptr[k] : self.ptr[k + 1]] for k in kept] or [self.members[:0]]
+        )
+        other.ptr = np.concatenate([[0], np.cumsum(np.diff(self.ptr)[kept])])
+        return other
+
+    def ties(self, row: int = 0) -> list[int]:
+        """Return the cells on which output ``row`` is 0 within its error at every vertex."""
+        zero = np.abs(self.complex.outputs[:, row]) <= self.complex.errors[:, row]
+        if not zero.any() or not len(self):
+            return []
+        return np.nonzero(np.logical_and.reduceat(zero[self.members], self.ptr[:-1]))[0].tolist()
+
     def __len__(self) -> int:
         return len(self.hashes)
 
@@ -540,7 +567,12 @@ def enumerate_cells(
                 BoundaryPiece(tuple(names), tuple(float(v) for v in form), points[group])
                 for form, group in zip(forms, groups, strict=True)
             )
+    ties: tuple[Region, ...] = ()
     doubtful: list[Box] = []
+    if not (found.sound and found.margin > 1):
+        table = table.of_full_dimension()
+    if problem is not None:
+        ties = tuple(table[k] for k in table.ties())
     proven = found.sound and found.margin > 1
     if problem is not None:
         near = np.nonzero(np.abs(found.outputs[:, 0]) <= found.errors[:, 0])[0]
@@ -549,7 +581,7 @@ def enumerate_cells(
     return PiecewiseBoundary(
         regions=table,
         pieces=pieces,
-        ties=(),
+        ties=ties,
         names=tuple(names),
         box=box,
         complete=complete,
