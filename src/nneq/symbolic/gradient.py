@@ -43,7 +43,8 @@ class TangentWriter:
         found: dict[str, list[Any]] = {}
         for factor, name in terms:
             for key, slope in self._known[name][1].items():
-                part = weight(factor) if slope is sympy.S.One else scaled(factor, slope)
+                unit = slope is sympy.S.One and abs(factor) != 1.0
+                part = weight(factor) if unit else scaled(factor, slope)
                 found.setdefault(key, []).append(part)
         return self._plain.affine(terms, constant), _summed(found)
 

@@ -127,6 +127,8 @@ def scaled(factor: float, value: Any) -> Any:
     if factor == 1.0:
         return value
     number = sympy.Integer(-1) if factor == -1.0 else weight(factor)
+    if value is sympy.S.One:
+        return number
     return sympy.Mul(number, value, evaluate=False)
 
 
