@@ -58,7 +58,8 @@ def _parts(scaler: Any) -> tuple[Any, Any, Any]:
             raise UnsupportedError(msg)
         return 0.0, scaler.scale_, scaler.min_
     if hasattr(scaler, "scale_"):
-        mean = getattr(scaler, "mean_", None)
+        # a StandardScaler keeps the mean even where it does not use it
+        mean = getattr(scaler, "mean_", None) if getattr(scaler, "with_mean", True) else None
         centre = getattr(scaler, "center_", None)
         shift = mean if mean is not None else centre
         return 0.0 if shift is None else shift, _inverse(scaler.scale_), 0.0
