@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nneq.cli.model import model_path
+from nneq.cli.model import STANDARD_INPUT, model_path
 from nneq.cli.show import debug_option, json_option, model_argument, print_json, print_table
 
 __all__ = ["command"]
@@ -29,6 +29,8 @@ def command(model: str, as_json: bool) -> None:
 
     with model_path(model) as path:
         record = facts(to_network(path))
+    if model == "-":
+        record["source"]["label"] = STANDARD_INPUT
     if as_json:
         print_json("inspect", record)
     else:

@@ -11,7 +11,9 @@ from typing import IO
 
 from nneq.errors import NneqError
 
-__all__ = ["model_path"]
+__all__ = ["STANDARD_INPUT", "model_path"]
+
+STANDARD_INPUT = "standard input"
 
 _CHUNK = 1 << 20
 _STDIN_LIMIT = 4 << 30
@@ -68,4 +70,8 @@ def model_path(model: str) -> Iterator[str]:
         suffix = _suffix(head)
         if suffix == ".keras":
             suffix = _zip_suffix(str(raw))
-        yield str(raw.rename(raw.with_suffix(suffix)))
+        path = str(raw.rename(raw.with_suffix(suffix)))
+        try:
+            yield path
+        except NneqError as error:
+            raise type(error)(str(error).replace(path, STANDARD_INPUT)) from error
