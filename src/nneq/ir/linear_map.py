@@ -186,7 +186,7 @@ class Dense(_Weighted):
 
     def apply(self, x: Array, lift: Lift | None = None) -> Array:
         """Return ``x W^T`` on the last axis."""
-        flat = x.reshape(-1, x.shape[-1])
+        flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         if self.weight.size > _BLOCK and (lift is None or lift is _absolute):
             out = self._by_blocks(flat, lift or _float64)
         else:
@@ -319,8 +319,12 @@ class Conv(_Weighted):
     def _padded(self, x: Array) -> Array:
         if not any(before or after for before, after in self.pads):
             return x
-        zero: Any = 0
-        return np.pad(x, [(0, 0)] * 3 + list(self.pads), constant_values=zero)
+        # Not np.pad: it would put NumPy integers among Python ones in an object array.
+        spatial = [s + b + a for s, (b, a) in zip(x.shape[3:], self.pads, strict=True)]
+        padded = np.zeros((*x.shape[:3], *spatial), dtype=x.dtype)
+        inner = tuple(slice(b, b + s) for s, (b, _) in zip(x.shape[3:], self.pads, strict=True))
+        padded[(slice(None),) * 3 + inner] = x
+        return padded
 
     def apply(self, x: Array, lift: Lift | None = None) -> Array:
         """Return the convolution, one matrix product per kernel offset (no im2col copy)."""
