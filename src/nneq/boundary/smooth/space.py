@@ -1,0 +1,384 @@
+r"""The surface :math:`g = 0` in a box of three free inputs, as a mesh with the right topology.
+
+The octree (:mod:`nneq.boundary.smooth.octree`) leaves cells on which any two gradients form an
+acute angle.  Connected cells are split to one size, every small cube is cut into six tetrahedra
+along the same diagonal (Freudenthal, Kuhn), and the surface of the piecewise linear interpolant
+:math:`\hat g` of the corner values is the mesh.
+
+Why this is isotopic to :math:`g = 0`: each partial derivative of :math:`\hat g` on a tetrahedron is
+a difference quotient of ``g`` along an edge of the cube, so its gradient lies in the same interval
+box as those of ``g``.  At every point :math:`\nabla g(p)` therefore has a positive product with all
+gradients of :math:`(1 - s) g + s \hat g`, from all cubes that meet there and for all ``s`` in
+``[0, 1]``: its zero set moves without ever becoming singular (Clarke's implicit function theorem).
+On the rim of the box the same holds for the derivatives along its faces and edges.  Rounding of the
+corner values tilts :math:`\nabla \hat g` by at most the error over the edge; cells where that
+matters are returned as undecided.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from nneq.boundary.problem import Problem
+from nneq.boundary.results import Box, Clock, Enclosed, Status, Surface
+from nneq.boundary.smooth.octree import Accepted, Grid, Tree, subdivide
+from nneq.boundary.smooth.rivals import Filter
+from nneq.passes.restrict import restrict
+from nneq.semantics.linear_bounds import LinearBounds
+from nneq.semantics.slices import Slices
+
+__all__ = ["trace_space"]
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[float], None] | None
+
+_FINE = 5
+_MOST_CELLS = 1_000_000
+_BATCH = 8192
+_CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
+# corners along the six paths from (0, 0, 0) to (1, 1, 1)
+_TETRAHEDRA = np.array(
+    [
+        [0, *itertools.accumulate(1 << (2 - axis) for axis in path)]
+        for path in itertools.permutations(range(3))
+    ]
+)
+
+
+def trace_space(
+    problem: Problem,
+    origin: Array,
+    directions: Array,
+    box: Box,
+    *,
+    names: tuple[str, str, str],
+    precision: str = "real",
+    clock: Clock,
+    progress: Progress = None,
+) -> Surface:
+    """Return the boundary in ``box`` of the slice ``origin + directions @ t``.
+
+    Args:
+        problem: the question; with rivals, parts where some rival wins are left out.
+        origin: shape ``(n,)``.
+        directions: shape ``(n, 3)``.
+        box: of the three variables ``t``.
+        names: the three free inputs.
+        precision: ``real``, or ``float32``: nothing of the executed network's sign changes lies
+            outside the cells examined.
+        clock: the budget.
+        progress: called with the share of the volume decided.
+
+    Guarantee: certified topology (every part, closed or not); vertices refined on the edges of the
+    mesh, numerical to about 1e-12 of the box.
+    """
+    began = time.perf_counter()
+    slices = Slices(problem.network, origin[None], directions, precision=precision)
+    bounds = LinearBounds(restrict(problem.network, origin, directions), precision=precision)
+    grid = Grid(np.array(box.low), np.array(box.high))
+    screen = None
+    if problem.rivals is not None:
+        sieve = Filter(problem, origin, directions, precision)
+
+        def screen(centre: Array, half: Array) -> Array:
+            return sieve.cells(centre, half)[0]
+
+    tree = subdivide(slices, bounds, grid, clock, screen=screen, progress=progress)
+    mesh = _Mesh(slices, grid, tree, clock)
+    status = {"": Status.COMPLETE, "budget": Status.BUDGET, "interrupted": Status.INTERRUPTED}[
+        tree.stopped
+    ]
+    try:
+        mesh.build()
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+        for level, part in tree.accepted.items():
+            mesh.lost.append((level, part.index))
+    if problem.rivals is not None:
+        mesh.filter(Slices(problem.rivals, origin[None], directions))
+    undecided = _boxes(grid, [*tree.undecided, *mesh.lost])
+    if undecided and status is Status.COMPLETE:
+        status = Status.UNDECIDED
+    complete = not undecided and status is Status.COMPLETE
+    words = f"{problem.title}: {len(mesh.faces)} triangles; " + (
+        "every part of the surface in the box, with the right topology"
+        if complete
+        else "the parts that could be decided"
+    )
+    return Surface(
+        mesh.vertices,
+        mesh.faces,
+        names,
+        box,
+        complete,
+        undecided,
+        status,
+        {
+            "cells": tree.examined,
+            "leaves": sum(len(part.index) for part in tree.accepted.values()),
+            "cubes": mesh.cubes,
+            "seconds": time.perf_counter() - began,
+        },
+        Enclosed("octree with second-order Taylor bounds, isotopic tetrahedral mesh", precision),
+        words,
+    )
+
+
+def _boxes(grid: Grid, cells: list[tuple[int, Array]]) -> tuple[Box, ...]:
+    found = []
+    for level, index in cells:
+        for low, high in zip(grid.place(level, index), grid.place(level, index + 1), strict=True):
+            found.append(Box(tuple(low), tuple(high)))
+    return tuple(found)
+
+
+class _Mesh:
+    """Cells to triangles."""
+
+    def __init__(self, slices: Slices, grid: Grid, tree: Tree, clock: Clock) -> None:
+        self.slices, self.grid, self.tree, self.clock = slices, grid, tree, clock
+        self.vertices = np.zeros((0, 3))
+        self.faces = np.zeros((0, 3), dtype=np.int64)
+        self.cubes = 0
+        self.lost: list[tuple[int, Array]] = []
+
+    def build(self) -> None:
+        """Mesh every connected group of cells at the size of its finest cell."""
+        for cells in _groups(self.tree.accepted):
+            level, group = self._one_size(cells)
+            if len(group.index):
+                self.cubes += len(group.index)
+                self._march(level, group)
+
+    def _one_size(self, cells: dict[int, Accepted]) -> tuple[int, Accepted]:
+        """Split cells to the size of the finest; drop parts that the gradient keeps off zero."""
+        target = max(*cells, _FINE)
+        current: Accepted | None = None
+        for level in range(min(cells), target + 1):
+            if level in cells:
+                own = cells[level]
+                current = own if current is None else _joined(current, own)
+            if level == target or current is None:
+                continue
+            late = self.clock.over and level >= _FINE
+            if 8 * len(current.index) > _MOST_CELLS or late:
+                # too many cubes of the finest size: what is finer stays undecided
+                for finer, part in cells.items():
+                    if finer > level:
+                        self.lost.append((finer, part.index))
+                target = level
+                break
+            current = self._split(level, current)
+        if current is None:
+            msg = "a group without cells"
+            raise ValueError(msg)
+        return target, current
+
+    def _split(self, level: int, cells: Accepted) -> Accepted:
+        index = (2 * cells.index[:, None] + _CORNERS).reshape(-1, 3)
+        steep, acute = np.repeat(cells.steep, 8, axis=0), np.repeat(cells.acute, 8)
+        centre, _ = self.grid.boxes(level + 1, index)
+        value, error = self._values(centre)
+        reach = 0.5 * 2.0 ** -(level + 1) * steep.sum(axis=1) * (1 + 1e-12)
+        near = ~(np.abs(value) > error + reach)
+        return Accepted(index[near], steep[near], acute[near])
+
+    def _values(self, points: Array) -> tuple[Array, Array]:
+        """Return values at points and bounds of their errors."""
+        mids, rads = [], []
+        for start in range(0, len(points), _BATCH):
+            part = points[start : start + _BATCH]
+            ball = self.slices.balls(np.zeros(len(part), dtype=np.int64), part)[0]
+            mids.append(ball.mid.reshape(-1))
+            rads.append(ball.rad.reshape(-1))
+        if not mids:
+            return np.zeros(0), np.zeros(0)
+        return np.concatenate(mids), np.concatenate(rads)
+
+    # ------------------------------------------------------------------------------ triangles
+    def _march(self, level: int, cells: Accepted) -> None:
+        """Add the triangles of cubes of one size."""
+        corners = (cells.index[:, None] + _CORNERS).reshape(-1, 3)
+        side = (1 << level) + 1
+        keys = (corners[:, 0] * side + corners[:, 1]) * side + corners[:, 2]
+        unique, first, where = np.unique(keys, return_index=True, return_inverse=True)
+        places = self.grid.place(level, corners[first])
+        value, error = self._values(places)
+        where = where.reshape(-1, 8)
+        self._check(level, cells, error[where].max(axis=1), value, error, where)
+        tetrahedra = where[:, _TETRAHEDRA].reshape(-1, 4)
+        positive = value[tetrahedra] >= 0
+        crossed = positive.any(axis=1) & ~positive.all(axis=1)
+        tetrahedra, positive = tetrahedra[crossed], positive[crossed]
+        triangles, signs = _triangles(tetrahedra, positive)
+        if not len(triangles):
+            return
+        count = len(unique)
+        low, high = np.minimum(*np.moveaxis(triangles, -1, 0)), np.maximum(
+            *np.moveaxis(triangles, -1, 0)
+        )
+        edges, number = np.unique(low * count + high, return_inverse=True)
+        points = self._crossings(places, value, edges // count, edges % count)
+        faces = number.reshape(-1, 3)
+        faces = _oriented(points, faces, places, signs)
+        self.faces = np.concatenate([self.faces, faces + len(self.vertices)])
+        self.vertices = np.concatenate([self.vertices, points])
+
+    def _check(
+        self, level: int, cells: Accepted, worst: Array, value: Array, error: Array, where: Array
+    ) -> None:
+        """Give up cells whose corner values are too uncertain for the proof."""
+        tilt = 2 * worst * 2.0**level
+        spoil = 3 * tilt * (2 * cells.steep.max(axis=1) + tilt)
+        bad = ~(cells.acute > spoil)
+        # a corner shared with dropped cells must have the sign that was proven there
+        shared = np.bincount(where.reshape(-1), minlength=len(value))
+        rim = np.abs(value) <= error
+        if rim.any():
+            lattice = cells.index[:, None] + _CORNERS
+            last = 1 << level
+            on_rim = ((lattice == 0) | (lattice == last)).sum(axis=2)
+            full = shared[where] >= 8 >> np.minimum(on_rim, 3)
+            bad |= (rim[where] & ~full).any(axis=1)
+        if bad.any():
+            self.lost.append((level, cells.index[bad]))
+
+    def _crossings(self, places: Array, value: Array, first: Array, second: Array) -> Array:
+        """Return points of the surface on edges, by the safeguarded secant (Illinois) rule."""
+        a, b = places[first], places[second]
+        share = np.full(len(a), 0.5)
+        low, high = np.zeros(len(a)), np.ones(len(a))
+        f_low, f_high = value[first].copy(), value[second].copy()
+        last = np.zeros(len(a))
+        size = 1e-14 * (np.abs(f_low) + np.abs(f_high))
+        open_ = np.arange(len(a))
+        with np.errstate(all="ignore"):
+            for k in range(30):
+                x0, x1, f0, f1 = low[open_], high[open_], f_low[open_], f_high[open_]
+                guess = (x0 * f1 - x1 * f0) / (f1 - f0)
+                middle = 0.5 * (x0 + x1)
+                guess = np.where(np.isfinite(guess) & (k % 6 < 5), guess, middle)
+                guess = np.clip(guess, x0, x1)
+                share[open_] = guess
+                found = self._floats(a[open_] + guess[:, None] * (b[open_] - a[open_]))
+                same = (found >= 0) == (f0 >= 0)
+                f_high[open_] = np.where(same, np.where(last[open_] > 0, 0.5 * f1, f1), found)
+                f_low[open_] = np.where(same, found, np.where(last[open_] < 0, 0.5 * f0, f0))
+                low[open_], high[open_] = np.where(same, guess, x0), np.where(same, x1, guess)
+                last[open_] = np.where(same, 1.0, -1.0)
+                open_ = open_[np.abs(found) > size[open_]]
+                if not len(open_):
+                    break
+        return np.asarray(a + share[:, None] * (b - a))
+
+    def _floats(self, points: Array) -> Array:
+        line = np.zeros(len(points), dtype=np.int64)
+        parts = [
+            self.slices.floats(line[k : k + _BATCH], points[k : k + _BATCH])[0].reshape(-1)
+            for k in range(0, len(points), _BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def filter(self, rivals: Slices) -> None:
+        """Leave out triangles on which some rival wins at all three corners (numerically)."""
+        if not len(self.faces):
+            return
+        line = np.zeros(len(self.vertices), dtype=np.int64)
+        found = rivals.floats(line, self.vertices)[0].reshape(len(line), -1).min(axis=1)
+        keep = (found >= 0)[self.faces].any(axis=1)
+        faces = self.faces[keep]
+        used, renamed = np.unique(faces, return_inverse=True)
+        self.vertices, self.faces = self.vertices[used], renamed.reshape(-1, 3)
+
+
+def _joined(a: Accepted, b: Accepted) -> Accepted:
+    return Accepted(
+        np.concatenate([a.index, b.index]),
+        np.concatenate([a.steep, b.steep]),
+        np.concatenate([a.acute, b.acute]),
+    )
+
+
+def _groups(accepted: dict[int, Accepted]) -> list[dict[int, Accepted]]:
+    """Return connected groups of cells; cells of different sizes that touch are connected."""
+    levels = sorted(accepted)
+    if len(levels) <= 1:
+        return [accepted] if levels else []
+    start, total = {}, 0
+    for level in levels:
+        start[level] = total
+        total += len(accepted[level].index)
+    keys = {level: _keys(accepted[level].index, level) for level in levels}
+    order = {level: np.argsort(keys[level]) for level in levels}
+    rows, columns = [], []
+    steps = np.array([s for s in itertools.product((-1, 0, 1), repeat=3)])
+    for level in levels:
+        index = accepted[level].index
+        around = (index[:, None] + steps).reshape(-1, 3)
+        own = np.repeat(np.arange(len(index)) + start[level], len(steps))
+        inside = ((around >= 0) & (around < 1 << level)).all(axis=1)
+        around, own = around[inside], own[inside]
+        for coarse in levels:
+            if coarse > level:
+                break
+            wanted = _keys(around >> (level - coarse), coarse)
+            ranked = keys[coarse][order[coarse]]
+            spot = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
+            hit = ranked[spot] == wanted
+            rows.append(own[hit])
+            columns.append(order[coarse][spot[hit]] + start[coarse])
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    graph = sparse.coo_matrix((np.ones(len(row), dtype=np.int8), (row, column)), (total, total))
+    count, label = sparse.csgraph.connected_components(graph, directed=False)
+    found: list[dict[int, Accepted]] = []
+    for k in range(count):
+        group = {}
+        for level in levels:
+            part = accepted[level]
+            mine = label[start[level] : start[level] + len(part.index)] == k
+            if mine.any():
+                group[level] = Accepted(part.index[mine], part.steep[mine], part.acute[mine])
+        found.append(group)
+    return found
+
+
+def _keys(index: Array, level: int) -> Array:
+    side = 1 << level
+    return np.asarray((index[:, 0] * side + index[:, 1]) * side + index[:, 2])
+
+
+def _triangles(tetrahedra: Array, positive: Array) -> tuple[Array, Array]:
+    """Return triangles as three edges ``(T, 3, 2)`` and, per triangle, an edge from - to +."""
+    found, ways = [], []
+    count = positive.sum(axis=1)
+    order = np.argsort(positive, axis=1, kind="stable")
+    ranked = np.take_along_axis(tetrahedra, order, axis=1)  # negative corners first
+    for minus, plus in ((1, 3), (3, 1)):
+        rows = ranked[count == plus]
+        lone = rows[:, 0] if minus == 1 else rows[:, 3]
+        rest = rows[:, 1:] if minus == 1 else rows[:, :3]
+        edges = np.stack([np.stack([lone, rest[:, k]], axis=1) for k in range(3)], axis=1)
+        found.append(edges)
+        ways.append(np.stack([rows[:, 0], rows[:, 3]], axis=1))
+    rows = ranked[count == 2]
+    ac, ad = rows[:, [0, 2]], rows[:, [0, 3]]
+    bc, bd = rows[:, [1, 2]], rows[:, [1, 3]]
+    for three in ((ac, ad, bd), (ac, bd, bc)):
+        found.append(np.stack(three, axis=1))
+        ways.append(ac)
+    return np.concatenate(found), np.concatenate(ways)
+
+
+def _oriented(points: Array, faces: Array, places: Array, ways: Array) -> Array:
+    """Return the faces turned so that their normals point to where ``g`` is positive."""
+    a, b, c = (points[faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    forward = places[ways[:, 1]] - places[ways[:, 0]]
+    wrong = (normal * forward).sum(axis=1) < 0
+    return np.where(wrong[:, None], faces[:, [0, 2, 1]], faces)
