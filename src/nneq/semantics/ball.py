@@ -289,7 +289,8 @@ def softmax_range(low: Array, high: Array, axis: int) -> tuple[Array, Array]:
 
     Entry ``i`` is smallest at its own lower and the others' upper ends.
     """
-    return _softmax_end(low, high, axis, -1.0), _softmax_end(high, low, axis, 1.0)
+    with np.errstate(all="ignore"):
+        return _softmax_end(low, high, axis, -1.0), _softmax_end(high, low, axis, 1.0)
 
 
 def _softmax_end(own: Array, others: Array, axis: int, sign: float) -> Array:
