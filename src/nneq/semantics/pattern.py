@@ -113,15 +113,28 @@ def hinges(node: ir.Elementwise) -> Hinges:
 def expand_maximum(network: ir.Network) -> ir.Network:
     """Return the network with every ``Maximum`` as a tournament of ``b + relu(a - b)``.
 
+    A ReLU (or leaky ReLU) right before a maximum changes places with it, because it is increasing:
+    fewer units, and no unit that touches 0 exactly where another one does.
+
     Guarantee: the same function in exact arithmetic; no weight is rounded.
     """
     if not any(isinstance(node, ir.Maximum) for node in network.nodes):
         return network
     nodes: list[ir.Node] = []
     new: dict[int, int] = {}
+    later = _commuting(network)
+    delayed = set(later.values())
     for place, node in enumerate(network.nodes):
         if isinstance(node, ir.Maximum):
             new[place] = _tournament(nodes, node, network.nodes[node.arg].shape, new[node.arg])
+            if place in later:
+                unit = network.nodes[later[place]]
+                if isinstance(unit, ir.Elementwise):
+                    moved = dataclasses.replace(unit, shape=node.shape, arg=new[place])
+                    nodes.append(moved)
+                    new[place] = len(nodes) - 1
+        elif place in delayed and isinstance(node, ir.Elementwise):
+            new[place] = new[node.arg]
         else:
             nodes.append(_moved(node, new))
             new[place] = len(nodes) - 1
@@ -131,6 +144,37 @@ def expand_maximum(network: ir.Network) -> ir.Network:
         inputs=tuple(dataclasses.replace(p, node=new[p.node]) for p in network.inputs),
         outputs=tuple(dataclasses.replace(p, node=new[p.node]) for p in network.outputs),
     )
+
+
+_MOVES = (lm.Identity, lm.Reshape, lm.Permute, lm.Slice, lm.Take)
+
+
+def _commuting(network: ir.Network) -> dict[int, int]:
+    """Return ``{maximum: ReLU}`` where only moves of entries lie between and nothing else reads."""
+    found = {}
+    for place, node in enumerate(network.nodes):
+        if not isinstance(node, ir.Maximum):
+            continue
+        source = node.arg
+        while network.uses[source] == 1:
+            inner = network.nodes[source]
+            if isinstance(inner, ir.Affine):
+                moves = len(inner.terms) == 1 and inner.bias is None
+                if not moves or not all(isinstance(m, _MOVES) for m in inner.terms[0].map.stages()):
+                    break
+                source = inner.terms[0].arg
+                continue
+            if isinstance(inner, ir.Elementwise) and _increasing_through_zero(inner):
+                found[place] = source
+            break
+    return found
+
+
+def _increasing_through_zero(node: ir.Elementwise) -> bool:
+    if node.rule == "relu":
+        return True
+    alpha = node.params.get("alpha")
+    return node.rule == "leaky_relu" and np.ndim(alpha) == 0 and float(alpha or 0.0) >= 0
 
 
 def _tournament(
