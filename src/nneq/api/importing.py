@@ -63,6 +63,7 @@ def to_network(
     output_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     scaler: Any = None,
+    check: bool = True,
 ) -> Network:
     """Return a trained model as a frozen network, held against the framework's own forward pass.
 
@@ -77,6 +78,8 @@ def to_network(
         class_names: the same as ``output_names``, for classifiers.
         scaler: what is applied to the inputs before the model: a fitted scikit-learn scaler, or
             ``(mean, scale)``; it becomes part of the equations, in raw input units.
+        check: compare the network with the framework's forward pass on a few random inputs; False
+            reads a large model faster, and leaves the comparison to ``Equations.verify``.
 
     Raises:
         NneqError: the file or the model is at fault.
@@ -90,7 +93,7 @@ def to_network(
         >>> network = nneq.to_network("model.onnx")  # doctest: +SKIP
     """
     return _imported(
-        model, example_inputs, input_names, output_names, class_names, scaler
+        model, example_inputs, input_names, output_names, class_names, scaler, check=check
     ).network
 
 
@@ -102,6 +105,7 @@ def to_equations(
     output_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     scaler: Any = None,
+    check: bool = True,
 ) -> Equations:
     """Return a trained model as a system of equations; the arguments are those of ``to_network``.
 
@@ -112,7 +116,9 @@ def to_equations(
     """
     from nneq.api.equations import Equations
 
-    found = _imported(model, example_inputs, input_names, output_names, class_names, scaler)
+    found = _imported(
+        model, example_inputs, input_names, output_names, class_names, scaler, check=check
+    )
     return Equations(found.network, found.reference, batches=found.batches)
 
 
@@ -123,12 +129,14 @@ def _imported(
     output_names: Sequence[str] | None,
     class_names: Sequence[str] | None,
     scaler: Any,
+    *,
+    check: bool,
 ) -> Imported:
     if class_names is not None and output_names is not None:
         msg = "give either class_names or output_names; both name the outputs"
         raise NneqError(msg)
     found = _adapted(model, example_inputs)
-    if found.reference is not None:
+    if check and found.reference is not None:
         _check(found)
     if scaler is not None:
         found = _scaled(found, scaler)
@@ -253,8 +261,8 @@ def _framework_of_path(path: Path) -> str:
         )
         raise UnsupportedError(msg)
     msg = (
-        f"{shown!r} does not end in .onnx, .keras, .h5 or .pt2, so its format is unknown; rename it "
-        "or export the model to one of these"
+        f"{shown!r} does not end in .onnx, .keras, .h5 or .pt2, so its format is unknown; rename "
+        "it or export the model to one of these"
     )
     raise UnsupportedError(msg)
 
@@ -285,9 +293,9 @@ def _check(found: Imported) -> None:
         )
         if differences(first, second)[1].max() > result.tolerance:
             msg = (
-                f"the {network.source.framework} model is not a function of its inputs: two forward "
-                "passes on the same input differ (random noise, or state that a pass changes); "
-                "remove what is random, or export the model in inference mode"
+                f"the {network.source.framework} model is not a function of its inputs: two "
+                "forward passes on the same input differ (random noise, or state that a pass "
+                "changes); remove what is random, or export the model in inference mode"
             )
             raise UnsupportedError(msg)
         msg = (
@@ -444,7 +452,7 @@ def watch(model: Any) -> Any:
         A handle with ``remove()``.
 
     Raises:
-        UnsupportedError: the model is not a ``torch.nn.Module``; other frameworks know their shapes.
+        UnsupportedError: the model is not a ``torch.nn.Module``; others know their shapes.
     """
     if _framework_of_object(model) != "torch":
         msg = "watch() is for torch modules; models of other frameworks know their input shapes"

@@ -29,6 +29,7 @@ __all__ = ["depth_and_widths", "facts", "formula_sizes", "layers"]
 
 # A term "0.12345678901234567*y2_13 + " of a printed formula has about this many characters.
 _CHARACTERS_PER_TERM = 28
+_MANY_UNITS = 20_000
 
 
 def _port(port: Port, first: int, letter: str) -> dict[str, Any]:
@@ -255,18 +256,21 @@ def _solving(network: Network) -> dict[str, Any]:
         certified.append(f"{question} along a line or a segment, {_inputs(n)}: enclosed, complete")
         if n >= 2 and not jumps:
             certified.append(f"{question} in a plane of inputs: every curve, closed ones included")
+    units = sum(math.prod(node.shape) for node in nodes if not isinstance(node, Affine | Input))
+    cost = [f"with {units:,} units an answer may take long: set a time limit"]
     shown = list(dict.fromkeys(_reason(node) for node in curved))
     return {
         "question": question,
         "reduction": list(notes),
         "exact": exact,
         "certified": certified,
+        "cost": cost if units > _MANY_UNITS else [],
         "not_exact_because": shown,
     }
 
 
 def _inputs(n: int) -> str:
-    return "the one input" if n == 1 else f"any of the {n} inputs free"
+    return "the one input" if n == 1 else f"any of the {n:,} inputs free"
 
 
 def _is_step(node: Node) -> bool:

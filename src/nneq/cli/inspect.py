@@ -22,13 +22,14 @@ _MOST_ROWS = 200
 def command(model: str, as_json: bool) -> None:
     """Say what is inside MODEL: layers, sizes, formula lengths, what can be solved.
 
-    Nothing is built: the lengths of the formulas are estimates.
+    Nothing is built or run: the lengths of the formulas are estimates, and nneq verify compares
+    the equations with the framework.
     """
     from nneq.api.importing import to_network
     from nneq.cli.facts import facts
 
     with model_path(model) as path:
-        record = facts(to_network(path))
+        record = facts(to_network(path, check=False))
     if model == "-":
         record["source"]["label"] = STANDARD_INPUT
     if as_json:
@@ -103,6 +104,7 @@ def _show(record: dict[str, Any]) -> None:
     solving = record["solving"]
     rows = [["exact", text] for text in solving["exact"]]
     rows += [["certified", text] for text in solving["certified"]]
+    rows += [["cost", text] for text in solving["cost"]]
     rows += [["reduction", text] for text in solving["reduction"]]
     rows += [["not exact", text] for text in solving["not_exact_because"]]
     print_table(f"Solving {solving['question']}", ["how", "what"], rows)

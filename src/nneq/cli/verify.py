@@ -30,7 +30,7 @@ def command(model: str, samples: int, seed: int, as_json: bool) -> int:
     from nneq.api.importing import to_equations
 
     with model_path(model) as path:
-        found = to_equations(path).verify(samples=samples, seed=seed)
+        found = to_equations(path, check=False).verify(samples=samples, seed=seed)
     record = {
         "passed": found.passed,
         "max_abs_error": found.max_abs_error,
