@@ -1,0 +1,184 @@
+"""Proof that a box holds no point of the boundary, or an exact point of it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from nneq.boundary.problem import Problem
+from nneq.boundary.pwl.lines import solve_lines
+from nneq.boundary.pwl.relax import Relaxation, proven_bound
+from nneq.boundary.pwl.walk import Program
+from nneq.boundary.results import Box, Clock, Enclosed, Exact, Sampled, Status, Verdict
+from nneq.errors import NneqError, UnsupportedError, problems_message
+from nneq.semantics.pattern import obstacles
+from nneq.semantics.rational import ExactWeights, evaluate_exact
+
+__all__ = ["check_inputs", "exact_sign", "exclude_box", "witness_between"]
+
+Array = np.ndarray[Any, Any]
+
+
+def check_inputs(problem: Problem, box: Box) -> None:
+    """Refuse smooth networks and boxes that do not fit.
+
+    Raises:
+        UnsupportedError: when the network is not piecewise linear.
+        NneqError: when the box does not fit the inputs.
+    """
+    found = obstacles(problem.network)
+    if found:
+        raise UnsupportedError(
+            problems_message("the exact engine needs a piecewise-linear network", found)
+        )
+    size = sum(port.size for port in problem.network.inputs)
+    problems = []
+    if len(box.low) != size:
+        problems.append(f"the box has {len(box.low)} sides, the network {size} inputs")
+    if not np.isfinite([*box.low, *box.high]).all():
+        problems.append("a side is not finite")
+    if problems:
+        raise NneqError(problems_message("cannot look at this box", problems))
+
+
+def exact_sign(problem: Problem, x: Array, weights: ExactWeights) -> int:
+    """Return the sign of ``g`` at a float64 point, exactly."""
+    point = [Fraction(float(v)) for v in x]
+    value = evaluate_exact(problem.network, [point], weights)[0][0]
+    return (value > 0) - (value < 0)
+
+
+def witness_between(problem: Problem, a: Array, b: Array, clock: Clock) -> Array | None:
+    """Return a point of the segment where ``g`` is 0, for ends of opposite signs (or zero).
+
+    None when, for a decision boundary, a third output is larger at all of them.
+    """
+    found = solve_lines(
+        problem, np.asarray(a)[None], np.asarray(b) - a, (0.0, 1.0), clock=clock, pieces=False
+    )[0]
+    places = [span[0] for span in found.identical] + [root.value for root in found]
+    return np.asarray(a + min(places) * (b - a)) if places else None
+
+
+def _on_plane(
+    problem: Problem, center: Array, width: Array, sign: int, clock: Clock
+) -> Verdict | None:
+    """With two inputs: the complete boundary in the box."""
+    from nneq.boundary.pwl.trace import trace_plane
+
+    half = width / 2 * (1 + 2**-50)
+    local = Box(tuple(-half), tuple(half))
+    curve = trace_plane(problem, center, np.eye(2), local, names=("x_1", "x_2"), clock=clock)
+    stats = {"engine": f"complete boundary; {curve.stats['engine']}"}
+    if not curve.complete:
+        return None
+    points = [component.points[0] for component in curve.components] + [r[0] for r in curve.ties]
+    if not points:
+        return Verdict(True, None, sign, curve.certificate, stats=stats)
+    inside = np.clip(points[0], -width / 2, width / 2)
+    if np.abs(inside - points[0]).max() > 0:
+        return None
+    return Verdict(False, center + inside, 0, curve.certificate, stats=stats)
+
+
+def exclude_box(
+    problem: Problem,
+    box: Box,
+    *,
+    clock: Clock,
+    progress: Callable[[float], None] | None = None,
+) -> Verdict:
+    """Prove that no point of the box has ``g = 0``, or give one that has.
+
+    Branch and bound over the units that change piece in the box; every leaf is closed by weak
+    duality of a linear program, evaluated with its rounding error.
+
+    Args:
+        problem: the question; its network must be piecewise linear.
+        box: of ``n`` sides, one for each input entry; sides of length zero fix an input.
+        clock: the budget.
+        progress: called with the number of leaves closed.
+
+    Raises:
+        UnsupportedError: when the network is not piecewise linear.
+        NneqError: when the box does not fit.
+
+    Guarantee: certified both ways: a witness lies between two points at which ``g`` has opposite
+    signs in rational arithmetic.
+    """
+    check_inputs(problem, box)
+    low, high = np.array(box.low), np.array(box.high)
+    center = low + (high - low) / 2
+    # The half widths reach the true ends in spite of rounding.
+    half = np.maximum(high - center, center - low) * (1 + 2**-50)
+    weights = ExactWeights()
+    sign = exact_sign(problem, center, weights)
+    stats: dict[str, Any] = {"engine": "branch and bound over units", "programs": 0}
+    if sign == 0:
+        return Verdict(False, center, 0, Exact("rational arithmetic at a point"), stats=stats)
+    program = Program(problem.network)
+    if len(center) == 2 and (low < high).all():
+        known = _on_plane(problem, center, high - low, sign, clock)
+        if known is not None:
+            return known
+    frame = Relaxation(program, center, half)
+    stats["units that change piece"] = len(frame.rows)
+    inside = (frame.g_range[0, 0] > 0) if sign > 0 else (frame.g_range[0, 1] < 0)
+    if inside:
+        return Verdict(
+            True, None, sign, Enclosed("affine arithmetic with rounding errors"), stats=stats
+        )
+    c, shift = sign * frame.g_row, sign * frame.g_shift
+    queue: list[tuple[float, int, dict[int, bool]]] = [(-np.inf, 0, {})]
+    number = 0
+    status = Status.COMPLETE
+    try:
+        while queue and not clock.over:
+            _, _, sides = heapq.heappop(queue)
+            b, lower, upper = frame.node(sides)
+            bound, v = proven_bound(c, shift, frame.A, b, lower, upper)
+            stats["programs"] += 1
+            clock.spend(1)
+            if progress is not None:
+                progress(float(stats["programs"]))
+            if bound - frame.g_error > 0:
+                continue
+            if v is not None:
+                x = np.clip(frame.point(v), low, high)
+                if exact_sign(problem, x, weights) != sign:
+                    point = witness_between(problem, center, x, clock)
+                    if point is None:
+                        status = Status.UNDECIDED
+                        break
+                    return Verdict(
+                        False, np.clip(point, low, high), 0,
+                        Exact("opposite signs at two points in rational arithmetic"), stats=stats,
+                    )  # fmt: skip
+            gaps = frame.gaps(v) if v is not None else np.array([r.high for r in frame.rows])
+            gaps = gaps.copy()
+            gaps[list(sides)] = -np.inf
+            if not len(gaps) or gaps.max() == -np.inf:
+                # All units fixed and still no proof: the boundary is within rounding of this leaf.
+                status = Status.UNDECIDED
+                break
+            k = int(np.argmax(gaps))
+            for side in (True, False):
+                number += 1
+                heapq.heappush(queue, (bound, number, {**sides, k: side}))
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    if not queue and status is Status.COMPLETE:
+        return Verdict(
+            True, None, sign,
+            Enclosed("branch and bound; every leaf closed by weak duality with rounding errors"),
+            stats=stats,
+        )  # fmt: skip
+    if status is Status.COMPLETE:
+        status = Status.BUDGET
+    return Verdict(
+        None, None, 0, Sampled("not decided"), undecided=(box,), status=status, stats=stats
+    )
