@@ -329,7 +329,7 @@ CASES: dict[str, list[Case]] = {
             lambda: L.RNN(L.SimpleRNNCell(3), zero_output_for_mask=True, return_sequences=True),
             4,
             2,
-        ),  # fmt: skip
+        ),
     ],
     "RandAugment": [one(L.RandAugment, 6, 6, 3)],
     "RandomBrightness": [one(lambda: L.RandomBrightness(0.2), 6, 6, 3)],
@@ -383,12 +383,12 @@ CASES: dict[str, list[Case]] = {
             lambda: L.STFTSpectrogram(mode="magnitude", frame_length=8, frame_step=4, fft_length=8),
             32,
             1,
-        ),  # fmt: skip
+        ),
         one(
             lambda: L.STFTSpectrogram(mode="real", frame_length=8, frame_step=4, fft_length=8),
             32,
             1,
-        ),  # fmt: skip
+        ),
     ],
     "SeparableConv1D": [one(lambda: L.SeparableConv1D(3, 3, depth_multiplier=2), 8, 2)],
     "SeparableConv2D": [

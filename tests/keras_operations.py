@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -47,7 +48,7 @@ for _name in (
         kwargs = {"axis": -1} if _name in {"cumsum", "max", "min", "sum", "mean", "all", "any",
                   "logsumexp", "flip", "std", "var", "argmax", "argmin", "sort", "median", "ptp",
                   "count_nonzero", "prod", "diff"} else {}  # fmt: skip
-        case(_name, lambda x, f=getattr(ops, _name), k=kwargs: f(x, **k))
+        case(_name, partial(getattr(ops, _name), **kwargs))
 for _name in ("log", "log10", "log2", "log1p", "sqrt", "rsqrt", "reciprocal", "tan"):
     case(_name, getattr(ops, _name), low=0.2, high=1.4)
 for _name in ("arccos", "arcsin", "arctanh"):
@@ -125,7 +126,9 @@ case("top_k", lambda x: ops.top_k(x, 2)[0])
 case("top_k", lambda x: ops.top_k(x, 2)[1])
 case("argsort", lambda x: ops.argsort(x, axis=-1))
 case("quantile", lambda x: ops.quantile(x, 0.3, axis=-1))
-case("average", lambda x: ops.average(x, axis=-1, weights=np.array([1.0, 2.0, 3.0, 4.0], "float32")))
+case(
+    "average", lambda x: ops.average(x, axis=-1, weights=np.array([1.0, 2.0, 3.0, 4.0], "float32"))
+)
 case("norm", lambda x: ops.norm(x, axis=-1))
 case("norm", lambda x: ops.norm(x, ord=1, axis=-1))
 case("norm", lambda x: ops.norm(x, ord=np.inf, axis=-1))
@@ -196,6 +199,7 @@ def samples(spec: OpCase, count: int = 3, seed: int = 1) -> list[Any]:
     return [
         rng.uniform(spec.low, spec.high, size=(count, *s)).astype("float32") for s in spec.shapes
     ]
+
 
 # Calls that no function of one sample can be: refused with this reason.
 ACROSS = {

@@ -57,7 +57,7 @@ def test_custom_class_says_what_to_do(tmp_path: Path) -> None:
 
     rewritten(path, other, change)
 
-    with pytest.raises(NneqError, match="cannot read 'other.keras'"):
+    with pytest.raises(NneqError, match=r"cannot read 'other\.keras'"):
         import_model(other)
 
 
@@ -82,7 +82,7 @@ def test_foreign_file(tmp_path: Path, name: str, content: bytes, text: str) -> N
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     """A wrong path and a folder are said to be that."""
-    with pytest.raises(NneqError, match="cannot open 'none.keras'"):
+    with pytest.raises(NneqError, match=r"cannot open 'none\.keras'"):
         import_model(tmp_path / "none.keras")
     with pytest.raises(NneqError, match="it is a folder"):
         import_model(tmp_path)

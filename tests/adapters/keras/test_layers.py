@@ -54,10 +54,15 @@ def test_layer_agrees_with_keras(name: str, k: int) -> None:
     assert_same_function(import_model(zoo.build(case)), zoo.samples(case))
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow computes float64 as such")
-@pytest.mark.parametrize(
-    ("name", "k"), [c for c in CASES if (c.values[0], c.values[1]) not in NO_FLOAT64]
-)
+# Only on TensorFlow does Keras compute float64 as such; elsewhere one case shows that it is said.
+IN_FLOAT64 = [
+    case
+    for case in CASES
+    if (case.values not in NO_FLOAT64 if BACKEND == "tensorflow" else case.id == "Dense-0")
+]
+
+
+@pytest.mark.parametrize(("name", "k"), IN_FLOAT64)
 def test_layer_agrees_in_float64(name: str, k: int, float64: None) -> None:
     """The same holds to 1e-12 for float64 models, where the backend computes in float64."""
     case = zoo.CASES[name][k]
@@ -66,7 +71,7 @@ def test_layer_agrees_in_float64(name: str, k: int, float64: None) -> None:
     kinds = {port.dtype for port in imported.network.outputs if port.dtype.startswith("float")}
     tolerance = max([TOLERANCES[kind] for kind in kinds], default=1e-12)
 
-    assert tolerance == 1e-12 or imported.network.source.notes
+    assert tolerance == 1e-12 or imported.network.source.notes or BACKEND != "tensorflow"
     assert_same_function(imported, arrays, tolerance)
 
 

@@ -104,7 +104,7 @@ def test_several_inputs_and_outputs() -> None:
 
 
 CALLS: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "strided slices": (lambda x: x[:, 1:3, ..., tf.newaxis] * x[:, ::-2, :1, tf.newaxis][:, :1], (4, 3)),
+    "strided slices": (lambda x: x[:, 1:3, ..., None] * x[:, ::-2, :1, None][:, :1], (4, 3)),
     "split and concat": (lambda x: tf.concat(tf.split(x, [1, 3], axis=1)[::-1], 1), (4, 3)),
     "stack and unstack": (lambda x: tf.stack(tf.unstack(x, axis=1), 2), (4, 3)),
     "gather": (lambda x: tf.gather(x, [2, 0], axis=1), (4, 3)),
@@ -134,7 +134,8 @@ CALLS: dict[str, tuple[Any, tuple[int, ...]]] = {
                  (4, 3)),
     "cumulative": (lambda x: tf.cumsum(x, 1, exclusive=True, reverse=True), (4, 3)),
     "lookup": (lambda x: tf.nn.embedding_lookup(tf.reshape(tf.range(10.0), (5, 2)),
-                                                tf.cast(tf.clip_by_value(x, 0, 4), tf.int32)), (3,)),
+                                                tf.cast(tf.clip_by_value(x, 0, 4), tf.int32)),
+               (3,)),
     "one hot": (lambda x: tf.one_hot(tf.cast(tf.abs(x), tf.int32), 3), (3,)),
     "loop": (lambda x: tf.while_loop(lambda k, _: k < 3, lambda k, y: (k + 1, tf.sin(y) + x),
                                      (0, x))[1], (3,)),

@@ -114,9 +114,9 @@ _BOOKKEEPING = frozenset(
 
 def traceable(activation: Callable[..., Any]) -> Callable[..., Any]:
     """Return an activation function in a form that runs on symbolic tensors."""
-    if activation is keras.activations.hard_silu:
-        return keras.ops.hard_silu
-    return _mish if activation is keras.activations.mish else activation
+    if activation is keras.activations.mish:
+        return _mish
+    return _hard_silu if activation is keras.activations.hard_silu else activation
 
 
 def is_symbol(x: Any) -> bool:
@@ -126,6 +126,10 @@ def is_symbol(x: Any) -> bool:
 
 def _mish(x: Any) -> Any:
     return x * keras.ops.tanh(keras.ops.softplus(x))
+
+
+def _hard_silu(x: Any) -> Any:
+    return keras.ops.hard_silu(x)
 
 
 def attach_mask(tensor: Any, mask: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from nneq.adapters.keras.ops_normal import softmax
 from nneq.adapters.keras.registry import layer
+from nneq.adapters.keras.tracing import trace
 from nneq.errors import UnsupportedError
 from nneq.lowering import Value
 from nneq.lowering.normalization import batch_norm
@@ -49,7 +50,7 @@ def _time_distributed(walk: Walk, wrapper: Any, inputs: Any, mask: Any = None) -
 @layer("Lambda")
 def _lambda(walk: Walk, layer_: Any, inputs: Any, mask: Any = None) -> Any:
     kwargs = {"mask": mask} if mask is not None else {}
-    return walk.trace(layer_.call, (inputs,), kwargs)
+    return trace(walk, layer_.call, (inputs,), kwargs)
 
 
 @layer("SpectralNormalization")
@@ -84,13 +85,13 @@ def _rescaling(walk: Walk, layer_: Any, inputs: Any) -> Value:
     if parts[0].ndim and keras.config.image_data_format() == "channels_first":
         parts = [v.reshape(v.shape + (1,) * (3 - v.ndim)) if v.ndim else v for v in parts]
     x = b.cast(x, np.float32) if x.dtype.kind != "f" else x
-    if walk.setting(x, 0.1) != 0.1:  # noqa: PLR2004  # a number that float32 rounds
+    if walk.setting(x, 0.1) != 0.1:  # a number that float32 rounds
         parts = [v.astype(np.float32).astype(np.float64) for v in parts]
     return b.add(b.multiply(x, b.constant(parts[0])), b.constant(parts[1]))
 
 
 @layer("BatchNormalization")
-def _batch_normalization(walk: Walk, layer_: Any, inputs: Any, mask: Any = None) -> Value:
+def _batch_normalization(walk: Walk, layer_: Any, inputs: Any, **_: Any) -> Value:
     return batch_norm(
         walk.b,
         walk.value(inputs),

@@ -11,6 +11,7 @@ from nneq.adapters.keras.ops_linear import channels_last_axis
 from nneq.adapters.keras.registry import layer
 from nneq.errors import UnsupportedError
 from nneq.lowering import Value
+from nneq.lowering.levels import note_levels
 from nneq.lowering.ordering import one_hot
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _encoded(walk: Walk, index: Value, layer_: Any, depth: int, weights: Any = N
     mode = layer_.output_mode
     if mode == "int":
         return index
-    walk.note_levels(index, depth)
+    note_levels(walk.b, index, depth)
     if mode == "one_hot" and len(index.shape) > 1 and index.shape[-1] == 1:
         index = b.reshape(index, index.shape[:-1])
     hot = one_hot(b, index, depth)
@@ -67,7 +68,7 @@ def _discretization(walk: Walk, layer_: Any, inputs: Any) -> Value:
     "RandomPerspective", "RandomGaussianBlur", "RandomElasticTransform", "RandomColorDegeneration",
     "AugMix", "CutMix", "MixUp", "RandAugment",
 )  # fmt: skip
-def _augmentation(walk: Walk, layer_: Any, data: Any) -> Value:
+def _augmentation(walk: Walk, _: Any, data: Any) -> Value:
     if isinstance(data, dict):
         msg = "image augmentation of a dictionary (images with labels) is not supported"
         raise UnsupportedError(msg)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from nneq.adapters.keras.registry import layer
+from nneq.adapters.keras.tracing import record, replay
 from nneq.errors import UnsupportedError
 from nneq.lowering import Value
 
@@ -41,8 +42,8 @@ def _recurrent(
         step = b.reshape(b.slice_axis(x, 1, t, 1), (x.shape[0], *x.shape[2:]))
         given = (step, states)
         if recording is None:
-            recording = walk.record(rnn.cell.call, given, {})
-        found, new = walk.replay(recording, given, {})
+            recording = record(walk, rnn.cell.call, given, {})
+        found, new = replay(walk, recording, given, {})
         new = keras.tree.pack_sequence_as(states, keras.tree.flatten(new))
         if mask is not None:
             shape = (x.shape[0],)
@@ -58,7 +59,6 @@ def _recurrent(
         states = new
     result = b.stack(outputs, 1) if rnn.return_sequences else outputs[-1]
     return (result, *states) if rnn.return_state else result
-
 
 
 def _gated(walk: Walk, gate: Value, yes: Value, no: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,7 +138,7 @@ def _finish(
     entries = None
     if output_names is not None and sum(v.size for v, _ in pairs) == len(output_names):
         cuts = np.cumsum([0, *(v.size for v, _ in pairs)])
-        entries = [tuple(output_names[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+        entries = [tuple(output_names[a:b]) for a, b in itertools.pairwise(cuts)]
     source = Source(
         framework="keras",
         label=label or model.name,
@@ -275,8 +276,6 @@ def _reference(model: Any, structure: Any) -> Any:
     def forward(arrays: Sequence[Array]) -> list[Array]:
         cast = [np.asarray(a).astype(kind) for a, kind in zip(arrays, kinds, strict=True)]
         found = model(keras.tree.pack_sequence_as(structure, cast), training=False)
-        return [
-            np.asarray(keras.ops.convert_to_numpy(x)) for x in keras.tree.flatten(found)
-        ]
+        return [np.asarray(keras.ops.convert_to_numpy(x)) for x in keras.tree.flatten(found)]
 
     return forward

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,13 +71,13 @@ def _gelu(walk: Walk, op: Any, x: Any) -> Value:
         return b.elementwise("gelu_tanh" if op.approximate else "gelu", value)
     if op.approximate:
         cube = b.scale(
-            b.power(value, b.constant(np.float64(3.0))), np.float64(walk.setting(value, cubic))
+            b.power(value, b.constant(np.float64(3.0))), np.array(walk.setting(value, cubic))
         )
-        inner = b.scale(b.add(value, cube), np.float64(2.0 * math.sqrt(2.0 / math.pi)))
+        inner = b.scale(b.add(value, cube), np.array(2.0 * math.sqrt(2.0 / math.pi)))
         return b.multiply(value, b.elementwise("sigmoid", inner))
     # x/2 (1 + erf(c x)) = gelu(s x)/s with s = c sqrt(2), for TensorFlow's c
-    factor = np.float64(walk.setting(value, root) * math.sqrt(2.0))
-    return b.scale(b.elementwise("gelu", b.scale(value, factor)), 1.0 / factor)
+    factor = np.array(walk.setting(value, root) * math.sqrt(2.0))
+    return b.scale(b.elementwise("gelu", b.scale(value, factor)), np.array(1.0 / factor))
 
 
 @operation("SoftShrink", "HardShrink")
@@ -115,7 +116,7 @@ def relu(walk: Walk, x: Value, slope: Any, top: Any, threshold: Any) -> Value:
     test = b.subtract(x, b.constant(np.float64(walk.setting(x, at))))
     below = zero
     if slope != 0.0:
-        below = b.scale(b.subtract(x, b.constant(np.float64(at))), np.float64(slope))
+        below = b.scale(b.subtract(x, b.constant(np.float64(at))), np.array(slope))
     return b.select(test, ">", kept, below)
 
 
@@ -129,7 +130,7 @@ def _tanh_shrink(walk: Walk, _: Any, x: Any) -> Value:
 def _squareplus(walk: Walk, op: Any, x: Any) -> Value:
     b, value = walk.b, walk.value(x)
     inner = b.add(b.elementwise("square", value), b.constant(np.float64(op.b)))
-    return b.scale(b.add(value, b.elementwise("sqrt", inner)), np.float64(0.5))
+    return b.scale(b.add(value, b.elementwise("sqrt", inner)), np.array(0.5))
 
 
 @operation("SparsePlus")
@@ -138,7 +139,7 @@ def _sparse_plus(walk: Walk, _: Any, x: Any) -> Value:
     one = b.constant(np.float64(1.0))
     above = b.subtract(value, one)
     below = b.add(value, one)
-    middle = b.scale(b.elementwise("square", below), np.float64(0.25))
+    middle = b.scale(b.elementwise("square", below), np.array(0.25))
     inner = b.select(above, ">=", value, middle)
     return b.select(below, ">", inner, b.constant(np.float64(0.0)))
 
@@ -158,11 +159,11 @@ def _derived(walk: Walk, op: Any, x: Any) -> Value:
     one = b.constant(np.float64(1.0))
     match type(op).__name__:
         case "Exp2":
-            return b.elementwise("exp", b.scale(value, np.float64(math.log(2.0))))
+            return b.elementwise("exp", b.scale(value, np.array(math.log(2.0))))
         case "Log2":
-            return b.scale(b.elementwise("log", value), np.float64(1.0 / math.log(2.0)))
+            return b.scale(b.elementwise("log", value), np.array(1.0 / math.log(2.0)))
         case "Log10":
-            return b.scale(b.elementwise("log", value), np.float64(1.0 / math.log(10.0)))
+            return b.scale(b.elementwise("log", value), np.array(1.0 / math.log(10.0)))
         case "Log1p":
             return b.elementwise("log", b.add(value, one))
         case "Expm1":
@@ -175,7 +176,7 @@ def _derived(walk: Walk, op: Any, x: Any) -> Value:
             root = b.power(b.elementwise("abs", value), b.constant(np.float64(1.0 / 3.0)))
             return b.multiply(b.elementwise("sign", value), root)
         case _:
-            angle = b.scale(value, np.float64(math.pi))
+            angle = b.scale(value, np.array(math.pi))
             quotient = b.divide(b.elementwise("sin", angle), angle)
             return b.select(value, "==", one, quotient)
 
@@ -186,7 +187,7 @@ def _scaled(walk: Walk, op: Any, x: Any) -> Value:
     value = walk.value(x)
     if type(op).__name__ == "Negative":
         return walk.b.negative(value)
-    return walk.b.scale(value, np.float64(factor[type(op).__name__]))
+    return walk.b.scale(value, np.array(factor[type(op).__name__]))
 
 
 @operation("Copy", "Conjugate", "Conj", "Real", "StopGradient", "ConvertToTensor", "Array")
@@ -225,7 +226,7 @@ def _finite_test(walk: Walk, op: Any, x: Any) -> Value:
 def _arithmetic(walk: Walk, op: Any, x1: Any, x2: Any) -> Value:
     b = walk.b
     left, right = walk.value(x1), walk.value(x2)
-    write = {
+    write: dict[str, Callable[..., Value]] = {
         "Add": b.add, "Subtract": b.subtract, "Multiply": b.multiply, "Divide": b.divide,
         "TrueDivide": b.divide, "Power": b.power, "Maximum": b.maximum, "Minimum": b.minimum,
         "Fmax": b.maximum, "Fmin": b.minimum,
@@ -266,10 +267,10 @@ def _logaddexp(walk: Walk, op: Any, x1: Any, x2: Any) -> Value:
     left, right = walk.value(x1), walk.value(x2)
     two = type(op).__name__ == "Logaddexp2"
     if two:
-        left, right = (b.scale(v, np.float64(math.log(2.0))) for v in (left, right))
+        left, right = (b.scale(v, np.array(math.log(2.0))) for v in (left, right))
     gap = b.elementwise("softplus", b.subtract(right, left))
     out = b.add(left, gap)
-    return b.scale(out, np.float64(1.0 / math.log(2.0))) if two else out
+    return b.scale(out, np.array(1.0 / math.log(2.0))) if two else out
 
 
 @operation("Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual")
@@ -356,18 +357,14 @@ def _round(walk: Walk, op: Any, x: Any) -> Value:
     if not op.decimals:
         return b.elementwise("round", value)
     factor = 10.0**op.decimals
-    whole = b.elementwise("round", b.scale(value, np.float64(factor)))
+    whole = b.elementwise("round", b.scale(value, np.array(factor)))
     return b.divide(whole, b.constant(np.float64(factor)))
 
 
 @operation("Isclose")
-def _isclose(
-    walk: Walk, _: Any, x1: Any, x2: Any, rtol: Any = 1e-5, atol: Any = 1e-8
-) -> Value:
+def _isclose(walk: Walk, _: Any, x1: Any, x2: Any, rtol: Any = 1e-5, atol: Any = 1e-8) -> Value:
     b = walk.b
     left, right = walk.value(x1), walk.value(x2)
     gap = b.elementwise("abs", b.subtract(left, right))
-    room = b.add(
-        walk.value(atol), b.multiply(walk.value(rtol), b.elementwise("abs", right))
-    )
+    room = b.add(walk.value(atol), b.multiply(walk.value(rtol), b.elementwise("abs", right)))
     return b.compare(gap, "<=", room)

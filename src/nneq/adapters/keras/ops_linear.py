@@ -12,6 +12,7 @@ import numpy as np
 
 from nneq.adapters.keras import graph
 from nneq.adapters.keras.registry import layer, operation
+from nneq.adapters.keras.tracing import trace
 from nneq.errors import UnsupportedError
 from nneq.ir import linear_map as lm
 from nneq.lowering import Value
@@ -190,8 +191,9 @@ def _pads(
             return same_pads(x.shape[2:], kernel, strides, gaps)
         case "causal":
             return tuple((d * (k - 1), 0) for k, d in zip(kernel, gaps, strict=True))
-    msg = f"the padding {padding!r} is not known"
-    raise UnsupportedError(msg)
+        case _:
+            msg = f"the padding {padding!r} is not known"
+            raise UnsupportedError(msg)
 
 
 # ---------------------------------------------------------------------- convolutions
@@ -264,9 +266,7 @@ def _conv_transpose(walk: Walk, op: Any, inputs: Any, kernel: Any) -> Value:
     inner = [
         s + min(0, before) + min(0, after) for s, (before, after) in zip(sizes, pads, strict=True)
     ]
-    forward = lm.Conv(
-        weight, (x.shape[0], channels, *inner), strides, gaps, tuple(grown)
-    )
+    forward = lm.Conv(weight, (x.shape[0], channels, *inner), strides, gaps, tuple(grown))
     out = walk.b.linear(x, lm.ConvTranspose(forward))
     missing = [(max(0, -before), max(0, -after)) for before, after in pads]
     out = walk.b.pad(out, [(0, 0), (0, 0), *missing])
@@ -349,7 +349,7 @@ def _adaptive_pool(walk: Walk, op: Any, inputs: Any) -> Value:
 
 # ---------------------------------------------------------------------- grouped layers
 @layer("Conv1D", "Conv2D", "Conv3D")
-def _conv_layer(walk: Walk, conv: Any, inputs: Any) -> Value:
+def _conv_layer(walk: Walk, conv: Any, inputs: Any) -> Any:
     """Write a convolution layer; Keras' symbolic form refuses groups, so it is read here."""
     b = walk.b
     x = channels_first(walk, walk.value(inputs), conv.data_format)
@@ -361,4 +361,4 @@ def _conv_layer(walk: Walk, conv: Any, inputs: Any) -> Value:
     out = from_channels_first(walk, out, conv.data_format)
     if conv.activation is None:
         return out
-    return walk.trace(graph.traceable(conv.activation), (out,), {})
+    return trace(walk, graph.traceable(conv.activation), (out,), {})

@@ -90,9 +90,7 @@ def _rms_norm(walk: Walk, op: Any, x: Any, scale: Any = None) -> Value:
     value = walk.value(x)
     axes = _axes(op.axis, len(value.shape))
     eps = float(op.epsilon if op.epsilon is not None else keras.backend.epsilon())
-    return norm.rms_norm(
-        walk.b, value, axes, eps=eps, scale=_spread(walk, scale, value, axes)
-    )
+    return norm.rms_norm(walk.b, value, axes, eps=eps, scale=_spread(walk, scale, value, axes))
 
 
 @operation("Normalize")
@@ -137,7 +135,7 @@ def _attention(
         return b.permute(out, (0, 2, 1, 3))
     k, v = (repeat_heads(b, x, q.shape[1]) for x in (k, v))
     turned = b.permute(k, (0, 1, 3, 2))
-    scores = b.scale(b.matmul(q, turned), np.float64(factor))
+    scores = b.scale(b.matmul(q, turned), np.array(factor))
     if bias is not None:
         scores = b.add(scores, walk.value(bias))
     if op.is_causal:

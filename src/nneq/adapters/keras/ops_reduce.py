@@ -11,6 +11,7 @@ from nneq.adapters.keras.registry import operation
 from nneq.errors import UnsupportedError
 from nneq.lowering import Value
 from nneq.lowering import normalization as norm
+from nneq.lowering.levels import note_levels
 from nneq.lowering.ordering import argmax, argmin, cumulative_sum, one_hot, top_k
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _quantiles(walk: Walk, value: Value, op: Any, levels: Any, method: str) -> V
 @operation("OneHot")
 def _one_hot(walk: Walk, op: Any, x: Any) -> Value:
     value = walk.value(x)
-    walk.note_levels(value, op.num_classes)
+    note_levels(walk.b, value, op.num_classes)
     if value.array is not None:
         axis = op.axis if op.axis >= 0 else op.axis + len(value.shape) + 1
         eye = (value.array[..., None] == np.arange(op.num_classes)).astype(np.float32)
@@ -234,7 +235,7 @@ def _one_hot(walk: Walk, op: Any, x: Any) -> Value:
 @operation("MultiHot")
 def _multi_hot(walk: Walk, op: Any, inputs: Any) -> Value:
     b, value = walk.b, walk.value(inputs)
-    walk.note_levels(value, op.num_classes)
+    note_levels(walk.b, value, op.num_classes)
     reduce = 1 if len(value.shape) > 1 else 0
     hot = one_hot(b, value, op.num_classes, axis=-1)
     return b.max(hot, (reduce,))

@@ -12,6 +12,7 @@ from nneq.adapters.keras.ops_linear import channels_first, from_channels_first
 from nneq.adapters.keras.registry import operation
 from nneq.errors import UnsupportedError
 from nneq.lowering import Value
+from nneq.lowering.levels import note_levels
 from nneq.lowering.ordering import lookup, one_hot
 
 if TYPE_CHECKING:
@@ -147,8 +148,7 @@ def _unstack(walk: Walk, op: Any, x: Any) -> list[Value]:
     axis = op.axis % len(value.shape)
     rest = [s for k, s in enumerate(value.shape) if k != axis]
     return [
-        walk.b.reshape(walk.b.slice_axis(value, axis, k, 1), rest)
-        for k in range(value.shape[axis])
+        walk.b.reshape(walk.b.slice_axis(value, axis, k, 1), rest) for k in range(value.shape[axis])
     ]
 
 
@@ -212,9 +212,7 @@ def _diagonal(walk: Walk, op: Any, x: Any) -> Value:
 
 @operation("Trace")
 def _trace(walk: Walk, op: Any, x: Any) -> Value:
-    line = walk.move(
-        walk.value(x), lambda a: np.diagonal(a, op.offset, op.axis1, op.axis2)
-    )
+    line = walk.move(walk.value(x), lambda a: np.diagonal(a, op.offset, op.axis1, op.axis2))
     return walk.b.sum(line, (-1,))
 
 
@@ -232,7 +230,7 @@ def _pad(walk: Walk, op: Any, x: Any, constant_values: Any = None) -> Value:
     widths = op.pad_width
     if isinstance(widths, int):
         widths = ((widths, widths),) * len(value.shape)
-    pairs = [(p, p) if isinstance(p, int) else tuple(int(e) for e in p) for p in widths]
+    pairs = [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in widths]
     if len(pairs) == 1:
         pairs = pairs * len(value.shape)
     if op.mode == "constant":
@@ -268,7 +266,7 @@ def _get_item(walk: Walk, _: Any, x: Any, key: Any) -> Value:
         else:
             place = int(walk.array(k))
             found = range(place % extent, place % extent + 1)
-        starts.append(found.start if len(found) else 0)
+        starts.append(found.start if found else 0)
         steps.append(found.step)
         sizes.append(len(found))
     return walk.b.reshape(walk.b.slice(value, starts, sizes, steps), shape)
@@ -288,9 +286,7 @@ def _slice(walk: Walk, op: Any, inputs: Any, start_indices: Any) -> Value:
 def _slice_update(walk: Walk, _: Any, inputs: Any, start_indices: Any, updates: Any) -> Value:
     b, value, new = walk.b, walk.value(inputs), walk.value(updates)
     starts = [int(s) for s in walk.array(start_indices)]
-    around = [
-        (s, n - s - m) for s, n, m in zip(starts, value.shape, new.shape, strict=True)
-    ]
+    around = [(s, n - s - m) for s, n, m in zip(starts, value.shape, new.shape, strict=True)]
     keep = np.pad(np.zeros(new.shape), around, constant_values=1.0)
     return b.add(b.multiply(value, b.constant(keep)), b.pad(new, around))
 
@@ -331,7 +327,7 @@ def _take(walk: Walk, op: Any, x: Any, indices: Any) -> Value:
         value, axis = b.reshape(value, (value.size,)), 0
     if index.array is not None:
         return b.gather(value, index.array.astype(np.int64), axis)
-    walk.note_levels(index, value.shape[axis])
+    note_levels(walk.b, index, value.shape[axis])
     return lookup(b, value, index, axis)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +10,10 @@ import keras
 import numpy as np
 
 from nneq.adapters.keras import graph
+from nneq.adapters.keras.masks import add_masks, set_masks
 from nneq.adapters.keras.registry import LAYERS, OPERATIONS
+from nneq.adapters.keras.tracing import trace
 from nneq.errors import NneqError, UnsupportedError
-from nneq.ir.network import Affine, Elementwise
 from nneq.lowering import Builder, Value
 
 __all__ = ["Walk", "plain_dtype"]
@@ -52,7 +52,7 @@ class Walk:
         self._masks: dict[int, tuple[Value, Value]] = {}
         self._weights: dict[int, tuple[Any, Value]] = {}
         self._poisoned: dict[int, Value] = {}
-        self._forced = True
+        self.forced = True
 
     # ------------------------------------------------------------------ values
     def value(self, x: Any) -> Value:
@@ -111,25 +111,13 @@ class Walk:
         found = self._masks.get(id(x))
         return None if found is None else found[1]
 
+    def drop_mask(self, x: Value) -> None:
+        """Let no mask travel with a value."""
+        self._masks.pop(id(x), None)
+
     def set_mask(self, x: Value, mask: Value) -> None:
         """Let a mask travel with a value."""
         self._masks[id(x)] = (x, mask)
-
-    def note_levels(self, index: Value, count: int) -> None:
-        """Note on the input port, if ``index`` is one, that it takes the values 0 .. count - 1."""
-        node = index.node
-        while node is not None and node not in {port.node for port in self.b.ports}:
-            made = self.b.nodes[node]
-            moved = isinstance(made, Affine) and made.bias is None and len(made.terms) == 1
-            if moved and all(part.fan_in == 0 for part in made.terms[0].map.stages()):
-                node = made.terms[0].arg
-            elif isinstance(made, Elementwise) and made.rule == "trunc":
-                node = made.arg
-            else:
-                return
-        for k, port in enumerate(self.b.ports):
-            if port.node == node and (port.levels is None or port.levels > count):
-                self.b.ports[k] = dataclasses.replace(port, levels=count)
 
     # ------------------------------------------------------------------ graphs
     def run(self, outputs: Sequence[Any], known: dict[int, Value]) -> list[Value]:
@@ -229,7 +217,11 @@ class Walk:
     def _check_samples(self, node: Any) -> None:
         """Note a call that computes across the samples of a batch."""
         first = next(iter(keras.tree.flatten((node.arguments.args, node.arguments.kwargs))), None)
-        if not isinstance(first, keras.KerasTensor) or first.shape[:1] != (None,) or isinstance(node.operation, keras.layers.Layer):
+        if (
+            not isinstance(first, keras.KerasTensor)
+            or first.shape[:1] != (None,)
+            or isinstance(node.operation, keras.layers.Layer)
+        ):
             return
         operation = node.operation
         axis = getattr(operation, "axis", None)
@@ -262,7 +254,7 @@ class Walk:
         if type(operation).__module__.startswith("keras.src."):
             msg = "this operation is not supported; write it with the operations in docs/keras.md"
             raise UnsupportedError(msg)
-        return self.trace(operation.call, args, kwargs)
+        return trace(self, operation.call, args, kwargs)
 
     def _eager(self, operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         def given(x: Any) -> Any:
@@ -276,19 +268,19 @@ class Walk:
     def _apply_layer(self, layer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs = {key: value for key, value in kwargs.items() if value is not None}
         known = self._own_class(layer)
-        if kwargs.pop("training", None) is True and not self._forced:
+        if kwargs.pop("training", None) is True and not self.forced:
             if known in _RANDOM or isinstance(layer, keras.Model):
                 msg = "it is called with training=True: its output is random or needs a batch"
                 raise UnsupportedError(msg)
             if known == "":
                 kwargs["training"] = True
-        self._add_masks(layer, args, kwargs)
+        add_masks(self, layer, args, kwargs)
         first = args[0] if args else next(iter(kwargs.values()))
         previous = kwargs.get("mask")
         if previous is None:
             previous = keras.tree.map_structure(self.mask_of, first)
         outputs = self._call_layer(layer, known, args, kwargs)
-        self._set_masks(layer, first, outputs, previous)
+        set_masks(self, layer, first, outputs, previous)
         return outputs
 
     def _call_layer(self, layer: Any, known: str, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -310,7 +302,7 @@ class Walk:
                 "that depends on them; use the model before quantisation"
             )
             raise UnsupportedError(msg)
-        return self.trace(layer.call, args, kwargs)
+        return trace(self, layer.call, args, kwargs)
 
     def top(self, model: Any, given: Any) -> Any:
         """Return what a model that is no graph makes of its inputs (structured as it is called)."""
@@ -359,148 +351,6 @@ class Walk:
             known[id(tensor)] = value
         found = iter(self.run(model.outputs, known))
         return keras.tree.map_structure(lambda _: next(found), model.output)
-
-    # ------------------------------------------------------------------ masks
-    def _add_masks(self, layer: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        """Hand the masks of the tensor arguments to ``call``, by the rules of Keras."""
-        names = list(inspect.signature(layer.call).parameters)
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        tensors = {
-            name: value
-            for name, value in given.items()
-            if any(isinstance(x, Value) for x in keras.tree.flatten(value))
-        }
-        for name, value in tensors.items():
-            target = "mask" if len(tensors) == 1 else f"{name}_mask"
-            if target not in names or given.get(target) is not None:
-                continue
-            mask = keras.tree.map_structure(self.mask_of, value)
-            if any(m is not None for m in keras.tree.flatten(mask)):
-                kwargs[target] = mask
-
-    def _set_masks(self, layer: Any, first: Any, outputs: Any, previous: Any) -> None:
-        flat = keras.tree.flatten(outputs)
-        plain = type(layer).compute_mask is keras.layers.Layer.compute_mask
-        nothing = all(m is None for m in keras.tree.flatten(previous))
-        if not layer.supports_masking:
-            for value in flat:
-                self._masks.pop(id(value), None)
-            return
-        if (plain and nothing) or all(self.mask_of(v) is not None for v in flat):
-            return
-        if isinstance(layer, keras.Model) and nothing:
-            return
-        masks = previous if plain else self.trace(layer.compute_mask, (first, previous), {})
-        if masks is None:
-            return
-        for value, mask in zip(flat, keras.tree.flatten(masks), strict=False):
-            if mask is not None and self.mask_of(value) is None:
-                self.set_mask(value, mask)
-
-    # ------------------------------------------------------------------ tracing
-    def trace(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-        """Return what ``function`` makes of values, by calling it with symbolic tensors.
-
-        Args:
-            function: written with ``keras.ops`` and layers.
-            args: positional arguments, values among them.
-            kwargs: keyword arguments.
-
-        Raises:
-            UnsupportedError: when the function cannot run on symbolic tensors.
-        """
-        return self.replay(self.record(function, args, kwargs), args, kwargs)
-
-    def record(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Recording:
-        """Return the symbolic run of ``function`` on tensors like the given values."""
-        inputs: list[Any] = []
-
-        def tensor(value: Value) -> Any:
-            made = keras.KerasTensor(value.shape, dtype=value.dtype.name)
-            inputs.append(made)
-            return made
-
-        def symbol(x: Any) -> Any:
-            if not isinstance(x, Value):
-                return x
-            made = tensor(x)
-            mask = self.mask_of(x)
-            if mask is not None:
-                graph.attach_mask(made, tensor(mask))
-            return made
-
-        symbols = keras.tree.map_structure(symbol, (args, kwargs))
-        weights: list[tuple[Any, Value]] = []
-
-        def weight(x: Any) -> Any:
-            value = self.value(x)
-            weights.append((keras.KerasTensor(value.shape, dtype=value.dtype.name), value))
-            return weights[-1][0]
-
-        try:
-            found = function(*symbols[0], **symbols[1])
-        except UnsupportedError:
-            raise
-        except Exception as error:  # a model's own code may raise anything
-            twin = graph.symbolic_twin(function, weight)
-            if twin is None:
-                raise UnsupportedError(_untraceable(error)) from error
-            try:
-                found = twin(*symbols[0], **symbols[1])
-            except Exception:  # the first failure is the one to report
-                raise UnsupportedError(_untraceable(error)) from error
-        return Recording(tuple(inputs), found, tuple(weights))
-
-    def replay(self, recording: Recording, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Return what a recording makes of values of the same structure, shapes and masks."""
-        given: list[Value] = []
-        for x in keras.tree.flatten((args, kwargs)):
-            if isinstance(x, Value):
-                mask = self.mask_of(x)
-                given += [x] if mask is None else [x, mask]
-        known = {id(t): v for t, v in zip(recording.inputs, given, strict=True)}
-        known.update({id(t): v for t, v in recording.weights})
-        leaves = [
-            x for x in keras.tree.flatten(recording.outputs) if isinstance(x, keras.KerasTensor)
-        ]
-        before = len(self.problems)
-        outer, self._forced = self._forced, False
-        try:
-            values = dict(zip(map(id, leaves), self.run(leaves, known), strict=True))
-        finally:
-            self._forced = outer
-        if len(self.problems) > before:
-            raise UnsupportedError("")  # noqa: EM101  # already noted, one by one
-
-        def result(x: Any) -> Any:
-            if x is None:
-                return None
-            return values[id(x)] if id(x) in values else self.value(x)
-
-        return keras.tree.map_structure(result, recording.outputs)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Recording:
-    """A function run once on symbolic tensors.
-
-    Args:
-        inputs: the symbolic tensors it was given, masks behind their tensors.
-        outputs: the structure it returned.
-        weights: symbolic tensors that stand for weights, with their values.
-    """
-
-    inputs: tuple[Any, ...]
-    outputs: Any
-    weights: tuple[tuple[Any, Value], ...] = ()
-
-
-def _untraceable(error: Exception) -> str:
-    text = next((t for t in str(error).split("\n") if t.strip()), "").strip()
-    return (
-        f"its call() cannot run on symbolic tensors ({type(error).__name__}: {text[:160]}); "
-        "write it with keras.ops, without data-dependent branches"
-    )
 
 
 def plain_dtype(name: Any) -> np.dtype[Any]:

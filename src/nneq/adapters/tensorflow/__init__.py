@@ -1,4 +1,4 @@
-"""TensorFlow code without Keras: modules, functions and SavedModel folders, read as frozen graphs."""
+"""TensorFlow without Keras: modules, functions and SavedModel folders, read as frozen graphs."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def concrete_function(model: Any, example: Any) -> tuple[Any, str, Any]:
         return model, str(label), model
     if isinstance(model, tf.types.experimental.PolymorphicFunction):
         return _of_function(model, example, str(label)), str(label), model
-    if isinstance(model, tf.Module) or callable(getattr(model, "__call__", None)):
+    if isinstance(model, tf.Module) or callable(model):
         return _of_module(model, example, str(label)), str(label), model
     msg = f"expected a tf.Module, tf.function or SavedModel folder, got {type(model).__name__}"
     raise NneqError(msg)
@@ -75,12 +75,11 @@ def _of_function(function: Any, example: Any, label: str) -> Any:
 
 
 def _of_module(module: Any, example: Any, label: str) -> Any:
-    call = getattr(type(module), "__call__", None)
-    bound = getattr(module, "__call__", None)
-    if example is not None and bound is not None:
-        return tf.function(lambda *args: module(*args)).get_concrete_function(*_specs(example))
+    if example is not None and callable(module):
+        return tf.function(module.__call__).get_concrete_function(*_specs(example))
+    call = vars(type(module)).get("__call__")
     if isinstance(call, tf.types.experimental.PolymorphicFunction):
-        return _of_function(bound, None, label)
+        return _of_function(module.__call__, None, label)
     signatures = getattr(module, "signatures", None)
     if signatures:
         return _by_signature(module, label)
@@ -154,13 +153,12 @@ def _operations(graph: Any) -> set[str]:
 
 def _by_signature(loaded: Any, label: str) -> Any:
     signatures = getattr(loaded, "signatures", None)
-    names = sorted(signatures) if signatures else []
-    if "serving_default" in names:
+    names = sorted(signatures or ())
+    if signatures and "serving_default" in names:
         return signatures["serving_default"]
-    if len(names) == 1:
+    if signatures and len(names) == 1:
         return signatures[names[0]]
-    call = getattr(loaded, "__call__", None)
-    for function in (getattr(loaded, "serve", None), call):
+    for function in (getattr(loaded, "serve", None), loaded.__call__ if callable(loaded) else None):
         known = getattr(function, "concrete_functions", None)
         if known:
             return known[0]

@@ -73,15 +73,11 @@ def import_model(model: Any, *, example_inputs: Any = None) -> Imported:
         headline = f"cannot read the TensorFlow model {label!r} as equations"
         raise UnsupportedError(problems_message(headline, walk.problems, _REMEDY))
     labels = _output_names(function, len(tensors))
-    source = Source(
-        framework="tensorflow", label=label, details=(("tensorflow", tf.__version__),)
-    )
+    source = Source(framework="tensorflow", label=label, details=(("tensorflow", tf.__version__),))
     many = bool(batched) and all(batched)
     flags = [many and value.shape[:1] == (1,) for value in values]
-    network = builder.build(
-        list(zip(values, labels, strict=True)), source=source, batched=flags
-    )
-    return Imported(tidy(network), _reference(frozen, batched), batches=many)
+    network = builder.build(list(zip(values, labels, strict=True)), source=source, batched=flags)
+    return Imported(tidy(network), _reference(frozen), batches=many)
 
 
 def _extents(tensors: Sequence[Any], example: Any) -> list[tuple[int, ...]]:
@@ -123,7 +119,7 @@ def _output_names(function: Any, count: int) -> list[str]:
     return [f"output_{k + 1}" for k in range(count)]
 
 
-def _reference(frozen: Any, batched: Sequence[bool]) -> Any:
+def _reference(frozen: Any) -> Any:
     tensors = list(frozen.inputs)
 
     def forward(arrays: Sequence[Array]) -> list[Array]:
@@ -132,6 +128,11 @@ def _reference(frozen: Any, batched: Sequence[bool]) -> Any:
             for a, tensor in zip(arrays, tensors, strict=True)
         ]
         found = frozen(*feeds)
-        return [np.asarray(t.numpy(), dtype=None) for t in tf.nest.flatten(found)]
+        return [_plain(t) for t in tf.nest.flatten(found)]
 
     return forward
+
+
+def _plain(tensor: Any) -> Array:
+    wide = tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor
+    return np.asarray(wide.numpy())

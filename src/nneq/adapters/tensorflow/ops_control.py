@@ -117,9 +117,7 @@ def _length(walk: Walk, _: Any, items: TensorList) -> Value:
 def _from_tensor(walk: Walk, _: Any, x: Value, __: Value) -> TensorList:
     rest = x.shape[1:]
     return TensorList(
-        tuple(
-            walk.b.reshape(walk.b.slice_axis(x, 0, k, 1), rest) for k in range(x.shape[0])
-        )
+        tuple(walk.b.reshape(walk.b.slice_axis(x, 0, k, 1), rest) for k in range(x.shape[0]))
     )
 
 

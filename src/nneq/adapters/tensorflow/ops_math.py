@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def _derived(walk: Walk, op: Any, x: Value) -> Value:
 @operation("Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "Pow", "BiasAddV1")
 def _arithmetic(walk: Walk, op: Any, x: Value, y: Value) -> Value:
     b = walk.b
-    write = {
+    write: dict[str, Callable[..., Value]] = {
         "Add": b.add, "AddV2": b.add, "BiasAddV1": b.add, "Sub": b.subtract, "Mul": b.multiply,
         "RealDiv": b.divide, "Maximum": b.maximum, "Minimum": b.minimum, "Pow": b.power,
     }  # fmt: skip
@@ -290,10 +291,10 @@ def _einsum(walk: Walk, op: Any, *xs: Value) -> Value:
         for t, w in zip(terms, widths, strict=True)
     ]
     out = out.replace("...", dots)
-    if any(len(set(t)) < len(t) for t in terms) or len(terms) > 2:  # noqa: PLR2004  # pairs only
+    if any(len(set(t)) < len(t) for t in terms) or len(terms) > 2:  # pairs only
         msg = f"the equation {text!r} is not supported"
         raise UnsupportedError(msg)
-    if len(terms) == 2:  # noqa: PLR2004
+    if len(terms) == 2:
         return b.einsum(f"{terms[0]},{terms[1]}->{out}", xs[0], xs[1])
     gone = [k for k, c in enumerate(terms[0]) if c not in out]
     x = b.sum(xs[0], gone) if gone else xs[0]
@@ -304,7 +305,7 @@ def _einsum(walk: Walk, op: Any, *xs: Value) -> Value:
 @operation("L2Loss")
 def _l2(walk: Walk, _: Any, x: Value) -> Value:
     b = walk.b
-    return b.scale(b.sum(b.elementwise("square", x)), np.float64(0.5))
+    return b.scale(b.sum(b.elementwise("square", x)), np.array(0.5))
 
 
 @operation("Atan2")

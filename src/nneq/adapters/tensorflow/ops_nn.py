@@ -50,7 +50,11 @@ def _spatial(op: Any, name: str) -> tuple[int, ...]:
 
 
 def _pads(
-    op: Any, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], gaps: Sequence[int]
+    op: Any,
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    gaps: Sequence[int],
 ) -> Pads:
     """Return the padding; with ``SAME`` the odd zero goes behind."""
     padding = _text(op, "padding")
@@ -131,9 +135,7 @@ def _batch_norm(
         raise UnsupportedError(msg)
     axis = len(x.shape) - 1 if _last(op) else 1
     eps = float(str(np.float32(op.get_attr("epsilon"))))
-    return batch_norm(
-        walk.b, x, mean, variance, eps=eps, scale=scale, bias=offset, axis=axis
-    )
+    return batch_norm(walk.b, x, mean, variance, eps=eps, scale=scale, bias=offset, axis=axis)
 
 
 @operation("Softmax", "LogSoftmax")

@@ -10,6 +10,7 @@ import numpy as np
 from nneq.adapters.tensorflow.registry import operation
 from nneq.errors import UnsupportedError
 from nneq.lowering import Value
+from nneq.lowering.levels import note_levels
 from nneq.lowering.ordering import lookup, one_hot
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ def _split(walk: Walk, op: Any, *inputs: Value) -> list[Value]:
         if -1 in sizes:
             sizes[sizes.index(-1)] = x.shape[axis] - sum(s for s in sizes if s != -1)
     starts = np.cumsum([0, *sizes])
-    return [
-        walk.b.slice_axis(x, axis, int(a), s) for a, s in zip(starts, sizes, strict=False)
-    ]
+    return [walk.b.slice_axis(x, axis, int(a), s) for a, s in zip(starts, sizes, strict=False)]
 
 
 @operation("Slice")
@@ -156,7 +155,7 @@ def _gather(walk: Walk, op: Any, x: Value, index: Value, axis: Value | None = No
         return walk.b.reshape(found, (*x.shape[:batch], *found.shape))
     if index.array is not None:
         return walk.b.gather(x, index.array.astype(np.int64), place)
-    walk.note_levels(index, x.shape[place])
+    note_levels(walk.b, index, x.shape[place])
     return lookup(walk.b, x, index, place)
 
 
@@ -169,7 +168,7 @@ def _gather_nd(walk: Walk, _: Any, x: Value, index: Value) -> Value:
 @operation("OneHot")
 def _one_hot(walk: Walk, op: Any, index: Value, depth: Value, on: Value, off: Value) -> Value:
     count = walk.integers(depth)[0]
-    walk.note_levels(index, count)
+    note_levels(walk.b, index, count)
     axis = int(op.get_attr("axis"))
     if index.array is not None:
         hot = np.moveaxis(index.array[..., None] == np.arange(count), -1, axis)
@@ -204,7 +203,7 @@ def _fill(walk: Walk, _: Any, shape: Value, value: Value) -> Value:
 
 
 @operation("ZerosLike", "OnesLike")
-def _like(walk: Walk, op: Any, x: Value) -> Value:
+def _like(walk: Walk, op: Any, x: Any) -> Any:
     if not isinstance(x, Value):
         return x
     make = np.zeros if op.type == "ZerosLike" else np.ones

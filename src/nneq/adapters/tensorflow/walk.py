@@ -12,7 +12,6 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 
 from nneq.adapters.tensorflow.registry import OPERATIONS
 from nneq.errors import NneqError, UnsupportedError
-from nneq.ir.network import Affine, Elementwise
 from nneq.lowering import Builder, Value
 
 __all__ = ["Walk", "plain_dtype"]
@@ -60,22 +59,6 @@ class Walk:
         places = np.arange(x.size, dtype=np.int64).reshape(x.shape)
         return self.b.take(x, np.ascontiguousarray(change(places)))
 
-    def note_levels(self, index: Value, count: int) -> None:
-        """Note on the input port, if ``index`` is one, that it takes the values 0 .. count - 1."""
-        node = index.node
-        while node is not None and node not in {port.node for port in self.b.ports}:
-            made = self.b.nodes[node]
-            moved = isinstance(made, Affine) and made.bias is None and len(made.terms) == 1
-            if moved and all(part.fan_in == 0 for part in made.terms[0].map.stages()):
-                node = made.terms[0].arg
-            elif isinstance(made, Elementwise) and made.rule == "trunc":
-                node = made.arg
-            else:
-                return
-        for k, port in enumerate(self.b.ports):
-            if port.node == node and (port.levels is None or port.levels > count):
-                self.b.ports[k] = dataclasses.replace(port, levels=count)
-
     # ------------------------------------------------------------------ graphs
     def run(self, outputs: Sequence[Any], known: dict[str, Any]) -> list[Any]:
         """Return the values of graph tensors.
@@ -95,7 +78,9 @@ class Walk:
                 stack.extend(missing)
                 continue
             inputs = [known[t.name] for t in tensor.op.inputs]
-            for made, value in zip(tensor.op.outputs, self._guarded(tensor.op, inputs), strict=True):
+            for made, value in zip(
+                tensor.op.outputs, self._guarded(tensor.op, inputs), strict=True
+            ):
                 known[made.name] = value
         return [known[tensor.name] for tensor in outputs]
 
@@ -215,7 +200,7 @@ _RANDOM = frozenset(
 
 def plain_dtype(kind: Any) -> np.dtype[Any]:
     """Return the NumPy type that holds a TensorFlow element type."""
-    name = tf.as_dtype(kind).name
+    name = str(tf.as_dtype(kind).name)
     if name == "bfloat16" or name.startswith("float8"):
         return np.dtype(np.float32)
     if name in {"resource", "variant", "string"}:
