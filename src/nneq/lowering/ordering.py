@@ -117,14 +117,15 @@ def one_hot(
     full = (*index.shape[:axis], depth, *index.shape[axis:])
     wide = b.broadcast_to(b.reshape(index, shape), full)
     places = _along(depth, axis, rank, np.arange(depth))
-    hit = b.compare(wide, "==", b.constant(places))
-    if wrap:
-        hit = b.logical_or(hit, b.compare(wide, "==", b.constant(places - depth)))
+    hit = b.cast(b.compare(wide, "==", b.constant(places)), np.float64)
+    if wrap:  # at most one of both is 1
+        back = b.compare(wide, "==", b.constant(places - depth))
+        hit = b.add(hit, b.cast(back, np.float64))
     if on is None and off is None:
         return b.cast(hit, dtype)
     yes = on if on is not None else b.constant(np.asarray(1.0))
     no = off if off is not None else b.constant(np.asarray(0.0))
-    return b.where(hit, b.broadcast_to(yes, full), b.broadcast_to(no, full))
+    return b.add(b.multiply(hit, b.subtract(yes, no)), no)
 
 
 def lookup(b: Builder, table: Value, index: Value, axis: int = 0, *, wrap: bool = True) -> Value:

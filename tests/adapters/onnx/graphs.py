@@ -26,9 +26,7 @@ def model(nodes, inputs, outputs, weights=(), opset=17, functions=(), domains=()
     ]
     graph = helper.make_graph(nodes, "graph", *ports, list(weights))
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
-    return helper.make_model(
-        graph, opset_imports=imports, functions=list(functions), ir_version=8
-    )
+    return helper.make_model(graph, opset_imports=imports, functions=list(functions), ir_version=8)
 
 
 def node(op, inputs, outputs, **attributes):

@@ -42,10 +42,7 @@ def test_the_counts_are_those_of_the_documentation(tallies):
         pytest.skip(f"the table is for onnx {version.group(1)}")
     rows = dict(re.findall(r"^\| `([^`]+)` \|[^|]*\| (\d+ \| \d+) \|$", text, re.MULTILINE))
     modes = [tallies["as shipped"], tallies["operands stored"]]
-    expected = {
-        name: " | ".join(str(mode.reasons[name]) for mode in modes)
-        for name in REASONS
-    } | {
+    expected = {name: " | ".join(str(mode.reasons[name]) for mode in modes) for name in REASONS} | {
         name: " | ".join(str(mode.counts[name]) for mode in modes) for name in ("passed", "refused")
     }
 

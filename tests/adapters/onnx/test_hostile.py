@@ -90,9 +90,7 @@ def test_names_are_labels_only(name):
 
 def test_names_that_become_one_identifier_stay_apart():
     """Two inputs whose names differ in one sign only are two inputs."""
-    built = model(
-        [node("Sub", "a.b a-b", "y")], [("a.b", [1, 2]), ("a-b", [1, 2])], [("y", None)]
-    )
+    built = model([node("Sub", "a.b a-b", "y")], [("a.b", [1, 2]), ("a-b", [1, 2])], [("y", None)])
     network = import_model(built).network
 
     assert len({item.name for item in network.inputs}) == 2

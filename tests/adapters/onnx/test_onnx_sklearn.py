@@ -10,7 +10,13 @@ from sklearn import datasets
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    RobustScaler,
+    StandardScaler,
+)
 
 from nneq.adapters.onnx import import_model
 
@@ -48,7 +54,8 @@ MODELS = {
     "diabetes mlp": (
         "diabetes",
         lambda: make_pipeline(
-            StandardScaler(), MLPRegressor(hidden_layer_sizes=(8, 4), max_iter=50, random_state=0, solver="lbfgs")
+            StandardScaler(),
+            MLPRegressor(hidden_layer_sizes=(8, 4), max_iter=50, random_state=0, solver="lbfgs"),
         ),
     ),
 }
