@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import mpmath
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from nneq.symbolic.elementary import MpElementary, SympyElementary
 FN = MpElementary(mpmath)
 BITS = 2048
 SAMPLES = np.unique(
-    np.concatenate([
-        np.linspace(-12, 12, 97) + 0.001953125,
-        [-745.0, -100.0, -30.5, 0.0, 30.5, 100.0, 700.0],
-        np.linspace(-0.99, 0.99, 23),
-    ])
+    np.concatenate(
+        [
+            np.linspace(-12, 12, 97) + 0.001953125,
+            [-745.0, -100.0, -30.5, 0.0, 30.5, 100.0, 700.0],
+            np.linspace(-0.99, 0.99, 23),
+        ]
+    )
 )
 
 
@@ -28,7 +32,7 @@ def defaults(name):
 def samples(name):
     low, high = RULES[name].domain
     found = SAMPLES[(SAMPLES > low) & (SAMPLES < high)]
-    return found[found != 0] if name in {"reciprocal"} else found
+    return found[found != 0] if name == "reciprocal" else found
 
 
 def exact(name, z, what="formula"):
@@ -87,7 +91,9 @@ def test_the_second_derivative_is_the_slope_of_the_first(name):
             2 * step
         )
 
-        assert abs(slope - exact(name, point, "second")) <= mpmath.mpf(10) ** -12 * max(1, abs(slope))
+        gap = abs(slope - exact(name, point, "second"))
+
+        assert gap <= mpmath.mpf(10) ** -12 * max(1, abs(slope))
 
 
 @pytest.mark.parametrize("name", sorted(n for n, r in RULES.items() if r.inverse))
@@ -119,7 +125,7 @@ def test_monotone_rules_are_monotone(name):
     """Sorted samples give sorted values, strictly where the rule says so."""
     kind = RULES[name].monotone(defaults(name))
     values = [exact(name, point) for point in samples(name) if abs(point) <= 40]
-    gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(values)]
     match kind:
         case "strict":
             assert all(gap > 0 for gap in gaps)
@@ -140,7 +146,7 @@ def test_pieces_are_the_formula(name):
         value = mpmath.mpf(piece.slope) * mpmath.mpf(float(point)) + piece.intercept
 
         assert abs(value - exact(name, point)) <= mpmath.mpf(10) ** -15 * max(1, abs(value))
-    for left, right in zip(pieces, pieces[1:], strict=False):
+    for left, right in itertools.pairwise(pieces):
         at = left.upper
 
         assert left.slope * at + left.intercept == pytest.approx(

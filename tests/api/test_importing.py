@@ -236,7 +236,7 @@ def test_a_scaler_of_several_inputs_is_refused():
 # ---------------------------------------------------------------------- register
 def test_an_unknown_framework_cannot_be_registered():
     """The message lists the known ones."""
-    with pytest.raises(nneq.NneqError, match="cannot register 'jax'; known are 'torch' and 'keras'"):
+    with pytest.raises(nneq.NneqError, match="register 'jax'; known are 'torch' and 'keras'"):
         nneq.register("jax")
 
 

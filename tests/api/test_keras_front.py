@@ -11,11 +11,13 @@ import nneq
 
 def model():
     keras.utils.set_random_seed(0)
-    return keras.Sequential([
-        keras.Input((4,)),
-        keras.layers.Dense(6, "tanh"),
-        keras.layers.Dense(3, "softmax"),
-    ])
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(6, "tanh"),
+            keras.layers.Dense(3, "softmax"),
+        ]
+    )
 
 
 def test_equations_are_the_forward_pass():

@@ -15,9 +15,7 @@ def model(dtype=torch.float32):
     return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3), nn.Softmax(-1)).to(dtype)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)]
-)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_equations_are_the_forward_pass(dtype, tolerance):
     """Within 1e-5 for float32 and 1e-12 for float64."""
     found = nneq.to_equations(model(dtype)).verify(200)
@@ -32,9 +30,7 @@ def test_the_weights_are_those_of_the_module():
     net = model()
     system = nneq.to_equations(net).system()
     weight = net[0].weight.detach().double().numpy()
-    found = [
-        [float(system[k].rhs.args[0].coeff(f"x_{i + 1}")) for i in range(4)] for k in range(6)
-    ]
+    found = [[float(system[k].rhs.args[0].coeff(f"x_{i + 1}")) for i in range(4)] for k in range(6)]
 
     assert np.array_equal(weight, found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import hypothesis
 import numpy as np
 import pytest
 import sympy
@@ -16,6 +17,14 @@ from nneq.ir import float64
 from nneq.semantics.tangent import jacobian
 
 seeds = st.integers(0, 10_000)
+
+
+def small(ask, *args):
+    """Return what is asked for; an example above the limits is left out."""
+    try:
+        return ask(*args)
+    except nneq.UnsupportedError:
+        hypothesis.reject()
 
 
 def point_of(eqs: nneq.Equations, seed: int) -> np.ndarray:
@@ -59,7 +68,7 @@ def test_one_expression_evaluates_to_the_network(seed):
     eqs = nneq.to_equations(random_network(seed, depth=2))
     point = point_of(eqs, seed)
     values = dict(zip(map(sympy.Symbol, eqs.inputs), map(sympy.Float, point), strict=True))
-    found = [eqs[name].xreplace(values).evalf(30) for name in eqs.outputs]
+    found = [small(eqs.__getitem__, z).xreplace(values).evalf(30) for z in eqs.outputs]
 
     assert_close(direct(eqs, point), found)
 
@@ -69,7 +78,7 @@ def test_one_expression_evaluates_to_the_network(seed):
 def test_an_expression_reads_inputs_only(seed):
     """No hidden unit is left in a substituted expression."""
     eqs = nneq.to_equations(random_network(seed, depth=2))
-    names = {str(symbol) for z in eqs.outputs for symbol in eqs[z].free_symbols}
+    names = {str(symbol) for z in eqs.outputs for symbol in small(eqs.__getitem__, z).free_symbols}
 
     assert names <= set(eqs.inputs)
 
@@ -94,7 +103,8 @@ def test_the_jacobian_is_the_derivative(seed):
     eqs = nneq.to_equations(random_network(seed, depth=2))
     point = point_of(eqs, seed)
     values = dict(zip(map(sympy.Symbol, eqs.inputs), map(sympy.Float, point), strict=True))
-    closed = np.array(eqs.jacobian().xreplace(values).evalf(20).tolist(), dtype=float)
+    closed = small(eqs.jacobian).xreplace(values).evalf(20)
+    closed = np.array(closed.tolist(), dtype=float)
     _, numeric = jacobian(eqs.network, point)
     step = 1e-6
     shifts = step * np.eye(len(point))

@@ -169,11 +169,9 @@ class Equations:
     def __str__(self) -> str:
         if self.layout.term_count <= TEXT_LIMIT:
             return self.text()
-        return "\n".join([
-            *self.matrix_form().lines(),
-            f"({self.layout.unit_count} equations with about {self.layout.term_count} terms; "
-            "write_text(file) writes them all)",
-        ])
+        units, terms = self.layout.unit_count, self.layout.term_count
+        rest = f"({units} equations with about {terms} terms; write_text(file) writes them all)"
+        return "\n".join([*self.matrix_form().lines(), rest])
 
     def latex(self, digits: int | None = None) -> str:
         """Return the system as a LaTeX ``aligned`` environment; the matrix form when it is large.
@@ -251,11 +249,17 @@ class Equations:
         Guarantee: numerical (float64, classical summation).
         """
         rows = np.asarray(x, dtype=np.float64)
-        n = self.network.input_size
-        if rows.ndim not in {1, 2} or rows.shape[-1] != n:
-            msg = f"expected inputs of shape (batch, {n}) or ({n},), got {rows.shape}"
-            raise NneqError(msg)
-        return self._compiled(rows) if rows.ndim == 2 else self._compiled(rows[None])[0]
+        shape = rows.shape
+        if len(shape) == 2 and shape[1] == self._width:
+            return self._compiled(rows)
+        if shape == (self._width,):
+            return self._compiled(rows[None])[0]
+        msg = f"expected inputs of shape (batch, {self._width}) or ({self._width},), got {shape}"
+        raise NneqError(msg)
+
+    @cached_property
+    def _width(self) -> int:
+        return self.network.input_size
 
     @cached_property
     def _compiled(self) -> Compiled:
@@ -334,11 +338,21 @@ class Equations:
         return verify_against(network, ours, theirs, samples=samples, seed=seed, name=name)
 
     # ------------------------------------------------------------------ boundaries
-    def boundary(self, first: str | int, second: Any, **options: Any) -> Boundary:
-        """Return where ``z_i = z_j`` (two outputs), or where an output has a value (a number)."""
+    def boundary(self, first: str | int, second: str | float, **options: Any) -> Boundary:
+        """Return where ``z_i = z_j`` (two outputs), or where an output has a value (a number).
+
+        Args:
+            first: an output, by name, label or number.
+            second: another output by name or label, or a number for a level set.
+            options: ``decision=True`` keeps only where no third output is larger.
+
+        Raises:
+            NneqError: there is no such output.
+        """
         from nneq.api.boundary import Boundary
 
-        return Boundary(self, first, second, **options)
+        other = str(self.output_name(second)) if isinstance(second, str) else float(second)
+        return Boundary(self, str(self.output_name(first)), other, **options)
 
     def boundaries(self, **options: Any) -> Mapping[tuple[str, str], Boundary]:
         """Return the boundaries of all pairs of outputs, by names."""
@@ -348,9 +362,7 @@ class Equations:
         }
 
 
-def plain_function(
-    rows: Callable[[Array], Array], source: str, count: int
-) -> Callable[..., Any]:
+def plain_function(rows: Callable[[Array], Array], source: str, count: int) -> Callable[..., Any]:
     """Return ``rows`` as a function of one array or of ``count`` separate values."""
 
     def equations(*values: Any) -> Any:

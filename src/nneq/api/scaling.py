@@ -112,4 +112,3 @@ def with_scaler(network: Network, shift: Array, factor: Array, offset: Array) ->
             outputs=tuple(dataclasses.replace(p, node=moved[p.node]) for p in network.outputs),
         )
     )
-

@@ -17,7 +17,12 @@ __all__ = ["Verification", "draw_samples", "tolerance_of", "verify_against"]
 Array = np.ndarray[Any, Any]
 Function = Callable[..., Any]
 
-_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 16 * 2.0**-10, "bfloat16": 16 * 2.0**-7}
+_TOLERANCES = {
+    "float64": 1e-12,
+    "float32": 1e-5,
+    "float16": 16 * 2.0**-10,
+    "bfloat16": 16 * 2.0**-7,
+}
 _AMPLIFIED = 64.0
 
 
@@ -94,7 +99,8 @@ def _rounded(values: Array, dtype: str) -> Array:
 
 def _has_jumps(network: Network) -> bool:
     return any(
-        isinstance(node, Select) or (isinstance(node, Elementwise) and RULES[node.rule].kind == "step")
+        isinstance(node, Select)
+        or (isinstance(node, Elementwise) and RULES[node.rule].kind == "step")
         for node in network.nodes
     )
 
@@ -106,7 +112,9 @@ def reference_outputs(
     count = samples[0].shape[0] if samples else 1
     together = batches and all(p.batched for p in (*network.inputs, *network.outputs))
     if together and count > 1:
-        arrays = [a.reshape(count, *p.shape[1:]) for a, p in zip(samples, network.inputs, strict=True)]
+        arrays = [
+            a.reshape(count, *p.shape[1:]) for a, p in zip(samples, network.inputs, strict=True)
+        ]
         outputs = reference(arrays)
         return [
             np.asarray(out, dtype=np.float64).reshape(count, *p.shape)
@@ -115,10 +123,12 @@ def reference_outputs(
     rows = []
     for k in range(count):
         outputs = reference([array[k] for array in samples])
-        rows.append([
-            np.asarray(out, dtype=np.float64).reshape(p.shape)
-            for out, p in zip(outputs, network.outputs, strict=True)
-        ])
+        rows.append(
+            [
+                np.asarray(out, dtype=np.float64).reshape(p.shape)
+                for out, p in zip(outputs, network.outputs, strict=True)
+            ]
+        )
     return [np.stack(column) for column in zip(*rows, strict=True)]
 
 

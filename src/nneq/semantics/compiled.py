@@ -7,10 +7,12 @@ Guarantee: numerical.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from nneq.activations import RULES
 from nneq.ir import linear_map as lm
@@ -20,14 +22,16 @@ from nneq.ir.float64 import Float64
 __all__ = ["Compiled", "compile_network"]
 
 Array = np.ndarray[Any, Any]
-Step = Callable[[list[Any]], Any]
+Step = Callable[..., Array]
 
 _FLOAT64 = Float64()
 _KEPT_WEIGHTS = 1 << 22
+_FEW = 16
 _CHUNK_ENTRIES = 1 << 17
 _IN_PLACE: dict[str, Callable[[Array], Array]] = {
-    "tanh": lambda z: np.tanh(z, out=z),
+    "tanh": lambda z: np.tanh(z, z),
     "relu": lambda z: np.maximum(z, 0.0, out=z),
+    "sigmoid": lambda z: special.expit(z, z),
 }
 
 
@@ -35,28 +39,40 @@ class Compiled:
     """A function of rows; calling it is thread-safe (it owns no buffers).
 
     Args:
-        steps: ``(place, what to compute, places whose values end there)`` in order.
-        network: the program.
+        network: the program; its weights are converted once.
     """
 
     def __init__(self, network: ir.Network) -> None:
-        """Make the closures; weights are converted once."""
-        self._network = network
-        self._width = len(network.nodes)
+        """Make the closures."""
+        self._count = len(network.nodes)
         self._columns = []
         first = 0
         for port in network.inputs:
             self._columns.append((port.node, first, first + port.size))
             first += port.size
-        self._single = len(self._columns) == 1
         self._outputs = [(port.node, port.size) for port in network.outputs]
-        largest = max((int(np.prod(node.shape)) for node in network.nodes), default=1)
+        largest = max((math.prod(node.shape) for node in network.nodes), default=1)
         self._chunk = max(1, _CHUNK_ENTRIES // max(1, largest))
         self._steps = _steps(network)
+        self._line = self._straight()
+        self._calm = self._line is not None and _calm(network)
+
+    def _straight(self) -> list[Step] | None:
+        """Return the steps of a network in which each node reads the one before, or None."""
+        if len(self._columns) != 1 or len(self._outputs) != 1 or not self._steps:
+            return None
+        before = self._columns[0][0]
+        for place, _, args, _ in self._steps:
+            if args != (before,):
+                return None
+            before = place
+        return [step for _, step, _, _ in self._steps] if before == self._outputs[0][0] else None
 
     def __call__(self, rows: Array) -> Array:
         """Return ``(S, m)`` for float64 rows ``(S, n)``."""
         count = rows.shape[0]
+        if self._calm and count == 1:
+            return self._run(rows)
         if count <= self._chunk:
             with np.errstate(all="ignore"):
                 return self._run(rows)
@@ -67,26 +83,21 @@ class Compiled:
         return found
 
     def _run(self, rows: Array) -> Array:
-        values: list[Any] = [None] * self._width
-        if self._single:
-            values[self._columns[0][0]] = rows
-        else:
-            for place, low, high in self._columns:
-                values[place] = rows[:, low:high]
-        for place, step, ended in self._steps:
-            values[place] = step(values)
+        if self._line is not None:
+            value = rows
+            for step in self._line:
+                value = step(value)
+            return value if value.base is None and value is not rows else np.array(value)
+        values: list[Any] = [None] * self._count
+        for place, low, high in self._columns:
+            values[place] = rows[:, low:high]
+        for place, step, args, ended in self._steps:
+            values[place] = step(*(values[arg] for arg in args))
             for dead in ended:
                 values[dead] = None
-        if len(self._outputs) == 1:
-            place, _ = self._outputs[0]
-            out = values[place]
-            if out is rows or out.shape[0] != rows.shape[0]:
-                return np.array(np.broadcast_to(out, (rows.shape[0], out.shape[1])))
-            return np.asarray(out)
         shape = rows.shape[0]
-        return np.concatenate(
-            [np.broadcast_to(values[place], (shape, size)) for place, size in self._outputs], axis=1
-        )
+        parts = [np.broadcast_to(values[place], (shape, size)) for place, size in self._outputs]
+        return np.concatenate(parts, axis=1) if len(parts) != 1 else np.array(parts[0])
 
 
 def compile_network(network: ir.Network) -> Compiled:
@@ -94,7 +105,31 @@ def compile_network(network: ir.Network) -> Compiled:
     return Compiled(network)
 
 
-def _steps(network: ir.Network) -> list[tuple[int, Step, tuple[int, ...]]]:
+def _calm(network: ir.Network) -> bool:
+    """Return whether no step can warn short of an overflow: then no error state is set."""
+    for node in network.nodes:
+        match node:
+            case ir.Input():
+                continue
+            case ir.Affine():
+                maps = [part for term in node.terms for part in term.map.stages()]
+                plain = all(isinstance(part, lm.Dense | lm.Reshape) for part in maps)
+                arrays = [*(array for part in maps for array in part.parameters)]
+                if node.bias is not None:
+                    arrays.append(node.bias)
+                if not plain or not all(bool(np.isfinite(array).all()) for array in arrays):
+                    return False
+            case ir.Elementwise() if node.rule in _IN_PLACE:
+                continue
+            case ir.Softmax() if math.prod(node.shape) <= _FEW and not node.log:
+                continue
+            case _:
+                return False
+    return True
+
+
+def _steps(network: ir.Network) -> list[tuple[int, Step, tuple[int, ...], tuple[int, ...]]]:
+    """Return ``(place, function of the arguments, arguments, places that end there)``."""
     last = {port.node: len(network.nodes) for port in network.outputs}
     for place in range(len(network.nodes) - 1, -1, -1):
         if place in last:
@@ -114,7 +149,7 @@ def _steps(network: ir.Network) -> list[tuple[int, Step, tuple[int, ...]]]:
         step, new = _step(network, node, own)
         if new:
             fresh.add(place)
-        found.append((place, step, ended))
+        found.append((place, step, node.args, ended))
     return found
 
 
@@ -124,7 +159,7 @@ def _step(network: ir.Network, node: ir.Node, own: Sequence[int]) -> tuple[Step,
     ``own`` are arguments that end here and may be overwritten.
     """
     shapes = [network.nodes[arg].shape for arg in node.args]
-    size = int(np.prod(node.shape))
+    size = math.prod(node.shape)
     match node:
         case ir.Affine():
             return _affine(node, shapes, size)
@@ -132,12 +167,11 @@ def _step(network: ir.Network, node: ir.Node, own: Sequence[int]) -> tuple[Step,
             return _elementwise(node, node.arg in own), True
         case ir.Constant():
             value = node.value.astype(np.float64).reshape(1, -1)
-            return lambda _values: value, False
+            return lambda: value, False
         case ir.Product():
-            left, right = node.left, node.right
             first, second = node.subscripts.split("->")[0].split(",")
             if first == second == node.subscripts.split("->")[1]:
-                return lambda values: values[left] * values[right], True
+                return np.multiply, True
             return _general(node, shapes, size, _FLOAT64.product), True
         case ir.Maximum():
             return _general(node, shapes, size, _FLOAT64.maximum), True
@@ -150,15 +184,13 @@ def _step(network: ir.Network, node: ir.Node, own: Sequence[int]) -> tuple[Step,
             raise ValueError(msg)
 
 
-def _general(node: ir.Node, shapes: Sequence[Any], size: int, run: Callable[..., Array]) -> Step:
-    args = node.args
-
-    def step(values: list[Any]) -> Array:
+def _general(node: ir.Node, shapes: Sequence[Any], size: int, run: Callable[..., Any]) -> Step:
+    def step(*values: Array) -> Array:
         full = [
-            values[arg].reshape(values[arg].shape[0], *shape)
-            for arg, shape in zip(args, shapes, strict=True)
+            value.reshape(value.shape[0], *shape)
+            for value, shape in zip(values, shapes, strict=True)
         ]
-        out = run(node, *full)
+        out: Array = run(node, *full)
         return out.reshape(out.shape[0], size)
 
     return step
@@ -167,10 +199,11 @@ def _general(node: ir.Node, shapes: Sequence[Any], size: int, run: Callable[...,
 def _softmax(node: ir.Softmax, shapes: Sequence[Any], size: int) -> Step:
     if node.shape[node.axis] != size:
         return _general(node, shapes, size, _FLOAT64.softmax)
-    arg, log = node.arg, node.log
+    log = node.log
 
-    def step(values: list[Any]) -> Array:
-        z = values[arg]
+    def step(z: Array) -> Array:
+        if z.shape[0] == 1 and size <= _FEW:
+            return _small_softmax(z[0].tolist(), log)
         shifted: Array = z - np.maximum.reduce(z, axis=1, keepdims=True)
         if log:
             shifted -= np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))
@@ -182,18 +215,31 @@ def _softmax(node: ir.Softmax, shapes: Sequence[Any], size: int) -> Step:
     return step
 
 
-def _elementwise(node: ir.Elementwise, overwrite: bool) -> Step:  # one caller
-    arg, rule = node.arg, node.rule
+def _small_softmax(row: list[float], log: bool) -> Array:
+    """Return the softmax of a few numbers: there, NumPy's calls cost more than arithmetic."""
+    largest = max(row)
+    shifted = [value - largest for value in row]
+    powers = [math.exp(value) for value in shifted]
+    total = sum(powers)
+    if not log:
+        return np.array([[power / total for power in powers]])
+    if not total > 0:
+        return np.full((1, len(row)), np.nan)
+    offset = math.log(total)
+    return np.array([[value - offset for value in shifted]])
+
+
+def _elementwise(node: ir.Elementwise, overwrite: bool) -> Step:
+    rule = node.rule
     if overwrite and rule in _IN_PLACE:
-        place = _IN_PLACE[rule]
-        return lambda values: place(values[arg])
+        return _IN_PLACE[rule]
     numeric = RULES[rule].numeric
-    size = int(np.prod(node.shape))
+    size = math.prod(node.shape)
     params = {
         key: np.broadcast_to(value, node.shape).reshape(1, size) if np.ndim(value) else value
         for key, value in node.params.items()
     }
-    return lambda values: numeric(values[arg], params)
+    return lambda z: numeric(z, params)
 
 
 def _affine(node: ir.Affine, shapes: Sequence[Any], size: int) -> tuple[Step, bool]:
@@ -203,31 +249,28 @@ def _affine(node: ir.Affine, shapes: Sequence[Any], size: int) -> tuple[Step, bo
         bias = np.ascontiguousarray(full).reshape(1, size)
     if not node.terms:
         value = np.zeros((1, size)) if bias is None else bias
-        return (lambda _values: value), False
+        return (lambda: value), False
     made = [_term(term.map, shape, size) for term, shape in zip(node.terms, shapes, strict=True)]
-    args = node.args
+    functions = [apply for apply, _ in made]
     if len(made) == 1:
-        arg, (apply, new) = args[0], made[0]
+        apply, new = made[0]
         if bias is None:
-            return (lambda values: apply(values[arg])), new
+            return apply, new
         if not new:
-            return (lambda values: apply(values[arg]) + bias), True
+            return (lambda x: apply(x) + bias), True
 
-        def single(values: list[Any]) -> Array:
-            out = apply(values[arg])
+        def single(x: Array) -> Array:
+            out = apply(x)
             out += bias
             return out
 
         return single, True
-    functions = [apply for apply, _ in made]
 
-    def step(values: list[Any]) -> Array:
-        total = functions[0](values[args[0]])
-        for arg, function in zip(args[1:], functions[1:], strict=True):
-            total = total + function(values[arg])
-        if bias is not None:
-            total = total + bias
-        return total
+    def step(*values: Array) -> Array:
+        total = functions[0](values[0])
+        for value, function in zip(values[1:], functions[1:], strict=True):
+            total = total + function(value)
+        return total if bias is None else total + bias
 
     return step, True
 
@@ -239,7 +282,7 @@ def _term(linear: lm.LinearMap, shape: Any, size: int) -> tuple[Callable[[Array]
         return (lambda x: x), False
     if len(stages) == 1:
         part = stages[0]
-        if isinstance(part, lm.Dense) and int(np.prod(part.lead)) == 1:
+        if isinstance(part, lm.Dense) and math.prod(part.lead) == 1:
             if part.weight.size <= _KEPT_WEIGHTS:
                 matrix = np.ascontiguousarray(part.weight.T, dtype=np.float64)
                 return (lambda x: np.dot(x, matrix)), True

@@ -41,9 +41,7 @@ class Tangent:
             moved = moved + term.map.apply(direction)
         return np.asarray(value).reshape(1, *node.shape), moved
 
-    def elementwise(
-        self, node: ir.Elementwise, arg: tuple[Array, Array]
-    ) -> tuple[Array, Array]:
+    def elementwise(self, node: ir.Elementwise, arg: tuple[Array, Array]) -> tuple[Array, Array]:
         """Return ``f(z)`` and ``f'(z) dz``."""
         slope = derivative_of_rule(node.rule, arg[0], node.params)
         return _PLAIN.elementwise(node, arg[0]), np.where(arg[1] == 0, 0.0, slope * arg[1])
@@ -117,10 +115,12 @@ def jacobian(network: ir.Network, point: Array) -> tuple[Array, Array]:
             inputs, first = [], 0
             for port in network.inputs:
                 cut = slice(first, first + port.size)
-                inputs.append((
-                    point[cut].reshape(1, *port.shape),
-                    rows[:, cut].reshape(high - low, *port.shape),
-                ))
+                inputs.append(
+                    (
+                        point[cut].reshape(1, *port.shape),
+                        rows[:, cut].reshape(high - low, *port.shape),
+                    )
+                )
                 first += port.size
             at = 0
             for port, (out, moved) in zip(

@@ -31,7 +31,6 @@ class SympyElementary:
         self._own = activation
 
     def _call(self, name: str, z: Any) -> Any:
-        z = sympy.sympify(z)
         return getattr(sympy, name)(z) if self._own is None else self._own(name, z)
 
     def exp(self, z: Any) -> Any:
@@ -115,7 +114,7 @@ class SympyElementary:
         return sympy.Rational(decimal)
 
     def split(self, z: Any, at: Any, below: Any, above: Any) -> Any:
-        condition = sympy.Lt(sympy.sympify(z), at, evaluate=False)
+        condition = sympy.Lt(z, at, evaluate=False)
         return sympy.Piecewise((below, condition), (above, True), evaluate=False)
 
 
@@ -124,10 +123,27 @@ class MpElementary:
 
     def __init__(self, context: Any) -> None:
         """Use the context ``mpmath`` (or another one of its kind)."""
-        for name in (
-            "exp expm1 log log1p sqrt tanh sinh cosh asinh acosh atanh sin cos tan asin acos atan "
-            "erf floor"
-        ).split():
+        for name in [
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "sqrt",
+            "tanh",
+            "sinh",
+            "cosh",
+            "asinh",
+            "acosh",
+            "atanh",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "erf",
+            "floor",
+        ]:
             setattr(self, name, getattr(context, name))
         self._context = context
 

@@ -16,7 +16,15 @@ from nneq.activations import RULES
 from nneq.ir import network as ir
 from nneq.symbolic.layout import Layer, Layout, Operand
 
-__all__ = ["LARGEST_SHARE", "Writer", "entry_params", "formulas", "groups", "pre_formulas", "product_pairs"]
+__all__ = [
+    "LARGEST_SHARE",
+    "Writer",
+    "entry_params",
+    "formulas",
+    "groups",
+    "pre_formulas",
+    "product_pairs",
+]
 
 Array = np.ndarray[Any, Any]
 Params = tuple[tuple[str, float], ...]
@@ -34,7 +42,8 @@ class Writer(Protocol):
     def select(self, test: Any, relation: str, yes: Any, no: Any, /) -> Any: ...
     def exponentials(self, members: Sequence[Any], /) -> Any:
         """``sum exp(member)``."""
-    def share(self, member: Any, total: Any, log: bool, /) -> Any:  # noqa: FBT001  # a node's flag
+
+    def share(self, member: Any, total: Any, log: bool, /) -> Any:  # a node's flag
         """``exp(member) / total``, or its logarithm ``member - log(total)``."""
 
 

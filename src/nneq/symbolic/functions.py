@@ -118,7 +118,7 @@ class Activation(sympy.Function):
 def _mp(value: Any, bits: int) -> Any:
     if isinstance(value, float):
         return mpmath.mpf(value)
-    return value._to_mpmath(bits)  # SymPy's own protocol
+    return value._to_mpmath(bits)  # noqa: SLF001  # SymPy's own protocol
 
 
 def _class_of(name: str) -> type[Activation]:

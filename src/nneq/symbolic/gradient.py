@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sympy
+from sympy.core.singleton import S
 
 from nneq.symbolic.formulas import formulas
 from nneq.symbolic.functions import activation
@@ -43,7 +44,7 @@ class TangentWriter:
         found: dict[str, list[Any]] = {}
         for factor, name in terms:
             for key, slope in self._known[name][1].items():
-                unit = slope is sympy.S.One and abs(factor) != 1.0
+                unit = slope is S.One and abs(factor) != 1.0
                 part = weight(factor) if unit else scaled(factor, slope)
                 found.setdefault(key, []).append(part)
         return self._plain.affine(terms, constant), _summed(found)
@@ -86,9 +87,7 @@ class TangentWriter:
         value = self._plain.select(test[0], relation, yes[0], no[0])
         zero = sympy.Integer(0)
         tangent = {
-            key: self._plain.select(
-                test[0], relation, yes[1].get(key, zero), no[1].get(key, zero)
-            )
+            key: self._plain.select(test[0], relation, yes[1].get(key, zero), no[1].get(key, zero))
             for key in (yes[1] | no[1])
         }
         return value, tangent
@@ -102,7 +101,7 @@ class TangentWriter:
                 found.setdefault(key, []).append(_times(power, slope))
         return self._plain.exponentials([member[0] for member in members]), _summed(found)
 
-    def share(self, member: Value, whole: Value, log: bool) -> Value:  # noqa: FBT001  # a node's flag
+    def share(self, member: Value, whole: Value, log: bool) -> Value:  # a node's flag
         """Return the softmax ``p``: ``p (da - dT / T)``; or its logarithm: ``da - dT / T``."""
         value = self._plain.share(member[0], whole[0], log)
         inverse = sympy.Pow(whole[0], -1, evaluate=False)
@@ -124,9 +123,9 @@ def _fdiff(rule: str, dummy: Any, params: tuple[Any, ...]) -> Any:
 
 
 def _times(a: Any, b: Any) -> Any:
-    if a is sympy.S.One:
+    if a is S.One:
         return b
-    return a if b is sympy.S.One else sympy.Mul(a, b, evaluate=False)
+    return a if b is S.One else sympy.Mul(a, b, evaluate=False)
 
 
 def _summed(found: dict[str, list[Any]]) -> Tangent:

@@ -8,7 +8,14 @@ from nneq.symbolic.formulas import formulas
 from nneq.symbolic.layout import Layout
 from nneq.symbolic.names import html_text, latex_name, latex_text
 
-__all__ = ["LatexWriter", "function_latex", "latex_lines", "latex_number", "legend_html", "system_latex"]
+__all__ = [
+    "LatexWriter",
+    "function_latex",
+    "latex_lines",
+    "latex_number",
+    "legend_html",
+    "system_latex",
+]
 
 FUNCTIONS = {
     "sigmoid": r"\sigma",
@@ -114,7 +121,7 @@ class LatexWriter:
         """Return the sum of the exponentials."""
         return " + ".join(f"e^{{{member}}}" for member in members)
 
-    def share(self, member: str, total: str, log: bool) -> str:  # noqa: FBT001  # a node's flag
+    def share(self, member: str, total: str, log: bool) -> str:  # a node's flag
         """Return the softmax or its logarithm."""
         if log:
             return rf"{member} - \log\left({total}\right)"
@@ -132,7 +139,7 @@ def system_latex(layout: Layout, digits: int | None = None) -> str:
     body = " \\\\\n".join(latex_lines(layout, digits))
     named = [v for v in (*layout.input_names, *layout.output_names) if v.label]
     legend = "".join(
-        rf" \\" + f"\n& {latex_name(v)}:\\ \\text{{{latex_text(v.label)}}}" for v in named
+        r" \\" + f"\n& {latex_name(v)}:\\ \\text{{{latex_text(v.label)}}}" for v in named
     )
     return f"\\begin{{aligned}}\n{body}{legend}\n\\end{{aligned}}"
 

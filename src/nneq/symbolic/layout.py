@@ -354,9 +354,7 @@ def _reads_once(reader: ir.Node) -> bool:
             return False
 
 
-def _output_owners(
-    network: ir.Network, named: set[int], uses: tuple[int, ...]
-) -> dict[int, int]:
+def _output_owners(network: ir.Network, named: set[int], uses: tuple[int, ...]) -> dict[int, int]:
     """Return ``{place: output port}`` for the nodes whose own names are the outputs' names."""
     owners: dict[int, int] = {}
     for number, port in enumerate(network.outputs):

@@ -88,9 +88,7 @@ class MatrixForm:
 
     def latex(self) -> str:
         """Return all equations as one aligned LaTeX environment."""
-        body = " \\\\\n".join(
-            f"{_bold(eq.name)} &= {eq.latex_formula}" for eq in self.equations
-        )
+        body = " \\\\\n".join(f"{_bold(eq.name)} &= {eq.latex_formula}" for eq in self.equations)
         return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
     def _repr_latex_(self) -> str:
@@ -317,5 +315,3 @@ def _equations(layout: Layout) -> Iterator[MatrixEquation]:
             shape = node.shape
         name = vector_name(layout, layer)
         yield MatrixEquation(name, shape, text, latex, scribe.weights, layer.origin)
-
-

@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from typing import Self
 
 from nneq.errors import NneqError
 
@@ -56,7 +57,7 @@ class Variable(str):
     __slots__ = ("label",)
     label: str
 
-    def __new__(cls, name: str, label: str = "") -> Variable:
+    def __new__(cls, name: str, label: str = "") -> Self:
         """Return the name; it must be one of our identifiers."""
         made = super().__new__(cls, checked(name))
         made.label = label

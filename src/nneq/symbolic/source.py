@@ -86,10 +86,7 @@ class _Author:
         for layer in self.layout.layers:
             self.values[id(layer)] = self._layer(layer)
         outs = [self.values[id(layer)] for layer in self.layout.outputs]
-        if len(outs) == 1:
-            result = outs[0]
-        else:
-            result = f"np.concatenate([{', '.join(outs)}], axis=1)"
+        result = outs[0] if len(outs) == 1 else f"np.concatenate([{', '.join(outs)}], axis=1)"
         size = sum(layer.size for layer in self.layout.outputs)
         body = "\n".join(
             f"        {line}"
@@ -140,7 +137,7 @@ class _Author:
 
     def _operand(self, operand: Operand) -> str:
         parts = [self._block(self.values[id(layer)], csr) for layer, csr in operand.parts]
-        if operand.bias is not None and operand.bias.any() or not parts:
+        if (operand.bias is not None and operand.bias.any()) or not parts:
             bias = np.zeros(operand.size) if operand.bias is None else operand.bias
             parts.append(self.array(bias.reshape(1, -1)))
         if len(parts) == 1 and parts[0].isidentifier():
@@ -196,7 +193,8 @@ class _Author:
         shapes = [self.layout.network.nodes[arg].shape for arg in node.args]
         count = "x.shape[0]"
         full = [
-            f"np.broadcast_to({value}, ({count}, {math.prod(shape)})).reshape({count}, {_row(shape)})"
+            f"np.broadcast_to({value}, ({count}, {math.prod(shape)}))"
+            f".reshape({count}, {_row(shape)})"
             for value, shape in zip(operands, shapes, strict=True)
         ]
         sample = "Z"
@@ -211,15 +209,17 @@ class _Author:
         return self.let(f"np.max({value}[:, {self.array(members)}], axis=2)")
 
     def _softmax(self, node: ir.Softmax, value: str) -> str:
-        lead, axis = node.shape[: node.axis], node.axis + 1
-        del lead
         size = math.prod(node.shape)
-        full = self.let(f"{value}.reshape({value}.shape[0], {_row(node.shape)})")
-        shifted = self.let(f"{full} - np.max({full}, axis={axis}, keepdims=True)")
+        whole = node.shape[node.axis] == size
+        axis = 1 if whole else node.axis + 1
+        full = value
+        if not whole:
+            full = self.let(f"{value}.reshape({value}.shape[0], {_row(node.shape)})")
+        shifted = self.let(f"{full} - {full}.max(axis={axis}, keepdims=True)")
         weights = self.let(f"np.exp({shifted})")
-        total = self.let(f"np.sum({weights}, axis={axis}, keepdims=True)")
-        found = f"({shifted} - np.log({total}))" if node.log else f"({weights} / {total})"
-        return self.let(f"{found}.reshape({value}.shape[0], {size})")
+        total = f"{weights}.sum(axis={axis}, keepdims=True)"
+        found = f"{shifted} - np.log({total})" if node.log else f"{weights} / {total}"
+        return self.let(found if whole else f"({found}).reshape({value}.shape[0], {size})")
 
 
 def _row(shape: tuple[int, ...]) -> str:

@@ -10,7 +10,15 @@ from nneq.symbolic.formulas import formulas, pre_formulas
 from nneq.symbolic.layout import Layout
 from nneq.symbolic.system import SympyWriter
 
-__all__ = ["DEPTH_LIMIT", "SIZE_LIMIT", "Sizes", "ancestors", "expressions", "formula_sizes", "refuse_large"]
+__all__ = [
+    "DEPTH_LIMIT",
+    "SIZE_LIMIT",
+    "Sizes",
+    "ancestors",
+    "expressions",
+    "formula_sizes",
+    "refuse_large",
+]
 
 SIZE_LIMIT = 50_000
 """Largest number of terms of one substituted expression."""
@@ -54,7 +62,7 @@ class Sizes:
         """Return one level more."""
         return _combined(members)
 
-    def share(self, member: Any, whole: Any, _log: bool) -> tuple[int, int]:  # noqa: FBT001
+    def share(self, member: Any, whole: Any, _log: bool) -> tuple[int, int]:
         """Return one level more."""
         return _combined([member, whole])
 
@@ -148,7 +156,7 @@ class _Reads:
     def exponentials(self, members: Sequence[set[str]]) -> set[str]:
         return set().union(*members)
 
-    def share(self, member: set[str], whole: set[str], _log: bool) -> set[str]:  # noqa: FBT001
+    def share(self, member: set[str], whole: set[str], _log: bool) -> set[str]:
         return member | whole
 
 

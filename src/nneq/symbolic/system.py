@@ -8,6 +8,7 @@ from typing import Any
 
 import mpmath
 import sympy
+from sympy.core.singleton import S
 
 from nneq.errors import UnsupportedError
 from nneq.symbolic.formulas import formulas
@@ -33,12 +34,12 @@ class Weight(sympy.Float):
         return weight(abs(float(self)))
 
     def __mul__(self, other: Any) -> Any:
-        if other is sympy.S.One:
+        if other is S.One:
             return self
-        return -self if other is sympy.S.NegativeOne else super().__mul__(other)
+        return -self if other is S.NegativeOne else super().__mul__(other)
 
     def __add__(self, other: Any) -> Any:
-        return self if other is sympy.S.Zero else super().__add__(other)
+        return self if other is S.Zero else super().__add__(other)
 
     def _sympystr(self, _printer: Any) -> str:
         return repr(float(self))
@@ -114,7 +115,7 @@ class SympyWriter:
         """Return the sum of the exponentials."""
         return total([sympy.exp(member, evaluate=False) for member in members])
 
-    def share(self, member: Any, whole: Any, log: bool) -> Any:  # noqa: FBT001  # a node's flag
+    def share(self, member: Any, whole: Any, log: bool) -> Any:  # a node's flag
         """Return the softmax or its logarithm."""
         if log:
             return total([member, scaled(-1.0, sympy.log(whole, evaluate=False))])
@@ -127,7 +128,7 @@ def scaled(factor: float, value: Any) -> Any:
     if factor == 1.0:
         return value
     number = sympy.Integer(-1) if factor == -1.0 else weight(factor)
-    if value is sympy.S.One:
+    if value is S.One:
         return number
     return sympy.Mul(number, value, evaluate=False)
 

@@ -80,7 +80,7 @@ class PlainWriter:
         """Return ``exp(a) + exp(b)``."""
         return " + ".join(f"exp({member})" for member in members)
 
-    def share(self, member: str, total: str, log: bool) -> str:  # noqa: FBT001  # a node's flag
+    def share(self, member: str, total: str, log: bool) -> str:  # a node's flag
         """Return ``exp(member)/total`` or ``member - log(total)``."""
         return f"{member} - log({total})" if log else f"exp({member})/{_grouped(total)}"
 
