@@ -25,9 +25,14 @@ __all__ = [
     "Clock",
     "Component",
     "Curve",
+    "DecisionMap",
+    "DecisionRegion",
     "Enclosed",
     "Exact",
+    "Graph",
+    "GraphBox",
     "Interval",
+    "Junction",
     "Nearest",
     "Piece",
     "PiecewiseBoundary",
@@ -465,3 +470,115 @@ class Verdict:
 
     def __bool__(self) -> bool:
         return self.excluded is True
+
+
+@dataclass(frozen=True)
+class GraphBox:
+    """A box on which the boundary is exactly one graph ``x_k = g(others)``.
+
+    For every choice of the other inputs in the box there is exactly one ``x_k`` in ``interval``
+    with equal outputs, and ``g`` is as smooth as the network.
+
+    Args:
+        box: of all inputs; its interval of ``x_k`` is ``interval``.
+        interval: proven enclosure of ``g`` over the box.
+        slopes: proven enclosures of ``dg/dx_j`` for every input; ``(0, 0)`` for ``x_k`` itself and
+            for fixed inputs.
+        sign: the proven sign of the derivative of ``z_i - z_j`` by ``x_k``.
+    """
+
+    box: Box
+    interval: Interval
+    slopes: tuple[Interval, ...]
+    sign: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Where the boundary is a graph over the other inputs, proven by the implicit function theorem.
+
+    Args:
+        boxes: graph boxes; neighbours may share parts of their graphs at common faces.
+        variable: the name of ``x_k``.
+        box: the box asked about, of all inputs.
+        complete: proven: every boundary point of the box lies on one of the graphs.
+        undecided: boxes where the boundary may turn back (vertical tangents), or the budget ended.
+        status: how the computation ended.
+        stats: counts and times.
+        certificate: how it is proven.
+    """
+
+    boxes: tuple[GraphBox, ...]
+    variable: str
+    box: Box
+    complete: bool
+    undecided: tuple[Box, ...] = ()
+    status: Status = Status.COMPLETE
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    certificate: Certificate = field(default_factory=Sampled)
+
+
+@dataclass(frozen=True)
+class Junction:
+    """A point where three outputs tie and no other output is larger.
+
+    Args:
+        point: shape ``(2,)``, in the free inputs.
+        box: proven to hold exactly one such point.
+        outputs: the three output places (0-based).
+        certificate: how it is proven.
+    """
+
+    point: Array
+    box: Box
+    outputs: tuple[int, int, int]
+    certificate: Certificate
+
+
+@dataclass(frozen=True)
+class DecisionRegion:
+    """All points of a box where one output is the largest.
+
+    Args:
+        output: the place of the output (0-based).
+        area: the area, in units of the two free inputs (numerical, between the bounds).
+        lower: proven lower bound of the area.
+        upper: proven upper bound of the area.
+    """
+
+    output: int
+    area: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class DecisionMap:
+    """Which output is largest where, in a box of two free inputs.
+
+    Args:
+        curves: per pair of outputs (0-based, ``i < j``) the part of ``z_i = z_j`` where no other
+            output is larger; pairs that never meet in the box are left out.
+        junctions: the points where three of them meet.
+        regions: one per output that is largest somewhere in the box.
+        names: the two free inputs.
+        box: the box in the free inputs.
+        complete: proven: no curve and no junction is missing.
+        undecided: boxes that could not be decided.
+        status: how the computation ended.
+        stats: counts and times.
+        certificate: how it is proven.
+        words: the claim as a sentence.
+    """
+
+    curves: Mapping[tuple[int, int], Curve]
+    junctions: tuple[Junction, ...]
+    regions: tuple[DecisionRegion, ...]
+    names: tuple[str, str]
+    box: Box
+    complete: bool
+    undecided: tuple[Box, ...] = ()
+    status: Status = Status.COMPLETE
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    certificate: Certificate = field(default_factory=Sampled)
+    words: str = ""
