@@ -27,15 +27,18 @@ from nneq.semantics.ball import (
     LIBM,
     TINY,
     UNIT,
+    UNIT32,
     Ball,
     contract,
     decide,
+    float32_error,
     gamma,
     linear,
     softmax_range,
 )
 
 if TYPE_CHECKING:
+    from nneq.ir.linear_map import LinearMap
     from nneq.ir.network import (
         Affine,
         Constant,
@@ -79,16 +82,19 @@ class Jets:
     Args:
         half: half-widths ``(B, d)``, rounded up.
         rough: whether range and Clarke gradient are carried (needed across kinks and jumps).
+        float32: whether to bound how far the network executed in float32, in any order of
+            summation, may be off anywhere on the box (one more row of radii).
     """
 
-    def __init__(self, half: Array, *, rough: bool) -> None:
+    def __init__(self, half: Array, *, rough: bool, float32: bool = False) -> None:
         """Fix the boxes."""
+        self.float32 = float32
         self.half = half
         self.count, self.d = half.shape
         self.rough = rough
         self.pairs = pairs(self.d)
         self.taylor_rows = 1 + self.d + len(self.pairs)
-        self.rows = self.taylor_rows + (1 + self.d if rough else 0)
+        self.rows = self.taylor_rows + (1 + self.d if rough else 0) + (1 if float32 else 0)
         self._halves: dict[int, list[Array]] = {}
 
     def _h(self, rank: int) -> list[Array]:
@@ -100,12 +106,13 @@ class Jets:
         return found
 
     # ---------------------------------------------------------------- reading a jet
-    def front(self, value: Ball, slopes: Sequence[Ball]) -> Jet:
+    def front(self, value: Ball, slopes: Sequence[Ball], fuzz: Array | None = None) -> Jet:
         """Return the jet of a function that is affine in the variables.
 
         Args:
             value: at the centres, ``(B, *shape)``.
             slopes: one ball ``(B, *shape)`` per variable.
+            fuzz: float32 statements: how far the executed tensor may be off on the boxes.
         """
         shape = value.shape
         mid, rad = np.zeros((self.rows, *shape)), np.zeros((self.rows, *shape))
@@ -119,8 +126,11 @@ class Jets:
             )
             mid[self.taylor_rows] = value.mid
             rad[self.taylor_rows] = (value.rad + width) * _UP
-            mid[self.taylor_rows + 1 :] = mid[1 : 1 + self.d]
-            rad[self.taylor_rows + 1 :] = rad[1 : 1 + self.d]
+            t = self.taylor_rows + 1
+            mid[t : t + self.d] = mid[1 : 1 + self.d]
+            rad[t : t + self.d] = rad[1 : 1 + self.d]
+        if fuzz is not None:
+            rad[-1] = fuzz
         return Jet(mid, rad)
 
     def range(self, jet: Jet) -> tuple[Array, Array]:
@@ -180,7 +190,7 @@ class Jets:
 
     def fuzz(self, jet: Jet) -> Array:
         """Return how far the network executed in float32 may be off anywhere on the boxes."""
-        return np.zeros(jet.mid.shape[1:])
+        return jet.rad[-1] if self.float32 else np.zeros(jet.mid.shape[1:])
 
     def value(self, jet: Jet) -> Ball:
         """Return the values at the centres."""
@@ -212,6 +222,7 @@ class Jets:
         hessian: Sequence[Ball],
         box: Ball | None = None,
         steep: Sequence[Ball] = (),
+        fuzz: Any = None,
     ) -> Jet:
         rows = [value, *gradient, *hessian]
         if self.rough:
@@ -219,6 +230,8 @@ class Jets:
                 msg = "a rough jet needs its range"
                 raise TypeError(msg)
             rows += [box, *steep]
+        if self.float32:
+            rows.append(Ball(np.zeros_like(fuzz), fuzz))
         shape = np.broadcast_shapes(*(row.shape for row in rows))
         return Jet(
             np.stack([np.broadcast_to(row.mid, shape) for row in rows]),
@@ -239,7 +252,10 @@ class Jets:
         mid: Array | None = None
         rad: Array | None = None
         fresh = False
+        fan = len(node.terms) + 1
         for term, jet in zip(node.terms, args, strict=True):
+            if self.float32:
+                jet = self._ready(jet, term.map)
             shape = jet.mid.shape
             m, r = linear(
                 term.map,
@@ -264,7 +280,34 @@ class Jets:
             for row in (0, self.taylor_rows) if self.rough else (0,):
                 mid[row] += bias
                 rad[row] = (rad[row] + 1.0625 * UNIT * np.abs(mid[row])) * _UP
-        return Jet(mid, rad)
+        found = Jet(mid, rad)
+        if self.float32 and (len(node.terms) > 1 or node.bias is not None):
+            # sums of terms and bias: their sizes, not that of the cancelled result
+            size = np.zeros(mid.shape[1:]) if node.bias is None else np.abs(bias)
+            for term, jet in zip(node.terms, args, strict=True):
+                size = size + self._image_size(jet, term.map).reshape(mid.shape[1:])
+            rad[-1] = (rad[-1] + gamma(fan + 1, UNIT32) * (size + rad[-1])) * _UP + 1e-44
+        return found
+
+    def _image_size(self, jet: Jet, map_: LinearMap) -> Array:
+        """Return a bound of ``|L| |x|`` over the boxes, float32 error included."""
+        size = self._size(jet)
+        for stage in map_.stages():
+            size = stage.apply_abs(size) * (1.0 + 2 * gamma(stage.fan_in + 8)) + TINY
+        return size
+
+    def _size(self, jet: Jet) -> Array:
+        low, high = self.range(jet)
+        return (np.maximum(np.abs(low), np.abs(high)) + jet.rad[-1]) * _UP
+
+    def _ready(self, jet: Jet, map_: LinearMap) -> Jet:
+        """Return the jet with the float32 error that applying the map makes, put before the map."""
+        fan = sum(stage.fan_in + 2 for stage in map_.stages() if stage.fan_in)
+        if not fan:
+            return jet
+        rad = jet.rad.copy()
+        rad[-1] = (rad[-1] + gamma(fan, UNIT32) * self._size(jet)) * _UP + 1e-44
+        return Jet(jet.mid, rad)
 
     def elementwise(self, node: Elementwise, arg: Jet) -> Jet:
         """Return the composition with an activation."""
@@ -308,7 +351,23 @@ class Jets:
             for m in range(d):
                 product = p * steep[m]
                 out_mid[t + 1 + m], out_rad[t + 1 + m] = product.mid, product.rad
+        if self.float32:
+            out_mid[-1] = 0.0
+            out_rad[-1] = self._activation_fuzz(node, low, high, rad[-1])
         return Jet(out_mid, out_rad)
+
+    def _activation_fuzz(
+        self, node: Elementwise, low: Array, high: Array, fuzz: Array
+    ) -> Array:
+        """Return how far the executed activation may be off where its argument is off by fuzz."""
+        bottom, top = low - fuzz * _UP, high + fuzz * _UP
+        steep = ranges.slope(node.rule, node.params, bottom, top)
+        value = ranges.value(node.rule, node.params, bottom, top)
+        moved = np.maximum(np.abs(steep[0]), np.abs(steep[1])) * fuzz
+        # a jump moves the value by at most the whole range
+        moved = np.fmin(np.where(fuzz == 0, 0.0, moved), value[1] - value[0])
+        error = float32_error(Ball.interval(bottom, top), Ball.interval(*value))
+        return (moved + error) * _UP
 
     def product(self, node: Product, left: Jet, right: Jet) -> Jet:
         """Return the product rule, contracted."""
@@ -317,17 +376,27 @@ class Jets:
             return contract(node.subscripts, a, b)
 
         v, g, h, box, steep = self._parts(left)
-        w, k, e, other, side = self._parts(right)
+        w, k, curved, other, side = self._parts(right)
         gradient = [times(g[m], w) + times(v, k[m]) for m in range(self.d)]
         hessian = []
         for place, (m, l) in enumerate(self.pairs):
             cross = times(steep[m], side[l])
             cross = cross + (cross if m == l and left is right else times(steep[l], side[m]))
-            hessian.append(times(h[place], other) + times(box, e[place]) + cross)
+            hessian.append(times(h[place], other) + times(box, curved[place]) + cross)
+        fuzz = None
+        if self.float32:
+            e, f = left.rad[-1], right.rad[-1]
+            size, other_size = self._size(left), self._size(right)
+            zero = np.zeros_like
+            first = times(Ball(size, zero(size)), Ball(f, zero(f))).upper
+            second = times(Ball(e, zero(e)), Ball(other_size, zero(other_size))).upper
+            whole = times(Ball(size, zero(size)), Ball(other_size, zero(other_size))).upper
+            fan = max(1, left.mid[0, 0].size * right.mid[0, 0].size)
+            fuzz = (first + second + gamma(fan + 2, UNIT32) * whole) * _UP + 1e-44
         if not self.rough:
-            return self._made(times(v, w), gradient, hessian)
+            return self._made(times(v, w), gradient, hessian, fuzz=fuzz)
         slopes = [times(steep[m], other) + times(box, side[m]) for m in range(self.d)]
-        return self._made(times(v, w), gradient, hessian, times(box, other), slopes)
+        return self._made(times(v, w), gradient, hessian, times(box, other), slopes, fuzz)
 
     def maximum(self, node: Maximum, arg: Jet) -> Jet:
         """Return the rows of the entry that is largest on the whole box, else first order."""
@@ -371,6 +440,9 @@ class Jets:
                 )
                 out_mid[t + 1 + m] = np.where(open_, hull.mid, out_mid[t + 1 + m])
                 out_rad[t + 1 + m] = np.where(open_, hull.rad, out_rad[t + 1 + m])
+        if self.float32:
+            out_mid[-1] = 0.0
+            out_rad[-1] = rad[-1].max(axis=-1)
         if out_mid.ndim != 2 + kept:
             msg = "the maximum lost an axis"
             raise ValueError(msg)
@@ -398,6 +470,14 @@ class Jets:
                 hull = Ball.interval(low, high)
                 mid[row] = np.where(open_, hull.mid, mid[row])
                 rad[row] = np.where(open_, (hull.rad + 4 * UNIT * np.abs(hull.mid)) * _UP, rad[row])
+        if self.float32:
+            low, high = self.range(test)
+            sure = (low > test.rad[-1]) | (high < -test.rad[-1])
+            gap = self._size(yes) + self._size(no)
+            worst = np.maximum(yes.rad[-1], no.rad[-1])
+            mid, rad = mid.copy(), rad.copy()
+            mid[-1] = 0.0
+            rad[-1] = np.where(sure, worst, (worst + gap) * _UP)
         return Jet(mid, rad)
 
     def softmax(self, node: Softmax, arg: Jet) -> Jet:
@@ -429,7 +509,16 @@ class Jets:
                 shares * (bends[k] + moves[m] * moves[l]) for k, (m, l) in enumerate(self.pairs)
             ]
             whole, slopes = shares, [shares * part for part in moves]
-        return self._made(value, gradient, hessian, whole, slopes)
+        fuzz = None
+        if self.float32:
+            worst = arg.rad[-1].max(axis=axis, keepdims=True)
+            count = arg.mid.shape[2 + node.axis] + 16
+            logits = np.abs(box.mid) + box.rad + arg.rad[-1]
+            spread = gamma(count, UNIT32) * (1.0 + logits.max(axis=axis, keepdims=True))
+            size = 1.0 + whole.magnitude() if node.log else np.ones(whole.shape)
+            fuzz = (2 * worst + 2 * spread * size) * _UP
+            fuzz = np.broadcast_to(fuzz, whole.shape)
+        return self._made(value, gradient, hessian, whole, slopes, fuzz)
 
 
 def _mean(shares: Ball, part: Ball, axis: int) -> Ball:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nneq.ir import network as ir
 from nneq.ir.float64 import Float64
-from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, linear
+from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, gamma, linear
 from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.ranges import is_kinked
 
@@ -42,12 +42,13 @@ class Front:
     Args:
         value: balls ``(L, *shape)``, one row per slice.
         slopes: balls ``(L, *shape)`` (or one row for all slices) per variable.
-        fuzz: float32 statements: how far the executed tensor may be off per unit of
-            ``|t|`` and absolutely, ``(value part, slope parts)``; else None.
+        fuzz: float32 statements: the executed tensor is off by at most
+            ``fuzz[0] + sum_m fuzz[m + 1] |t_m|``; empty otherwise.
     """
 
     value: Ball
     slopes: tuple[Ball, ...]
+    fuzz: tuple[Array, ...] = ()
 
 
 class Slices:
@@ -66,6 +67,7 @@ class Slices:
         """Compute the affine part of every slice."""
         self.network = network
         self.precision = precision
+        self.float32 = precision == "float32"
         self.rough = is_rough(network)
         origins = np.asarray(origins, dtype=np.float64)
         directions = np.asarray(directions, dtype=np.float64)
@@ -88,13 +90,15 @@ class Slices:
             slopes = tuple(
                 Ball.point(directions[:, part, m].reshape(-1, *port.shape)) for m in range(self.d)
             )
-            self.fronts[port.node] = Front(value, slopes)
+            fuzz = tuple(UNIT32 * np.abs(b.mid) * _UP + 1e-44 for b in (value, *slopes))
+            self.fronts[port.node] = Front(value, slopes, fuzz if self.float32 else ())
             offset += port.size
         for place, node in enumerate(self.network.nodes):
             if isinstance(node, ir.Constant):
                 value = Ball.point(np.broadcast_to(node.value, (self.lines, *node.shape)))
                 zero = Ball.point(np.zeros((1, *node.shape)))
-                self.fronts[place] = Front(value, (zero,) * self.d)
+                fuzz = tuple(UNIT32 * np.abs(b.mid) * _UP for b in (value, *(zero,) * self.d))
+                self.fronts[place] = Front(value, (zero,) * self.d, fuzz if self.float32 else ())
             elif isinstance(node, ir.Affine) and all(arg in self.fronts for arg in node.args):
                 self.fronts[place] = self._affine(node)
 
@@ -117,7 +121,38 @@ class Slices:
             value = value + Ball.point(np.broadcast_to(node.bias, node.shape)[None])
         shape = (self.lines, *node.shape)
         value = Ball(np.broadcast_to(value.mid, shape), np.broadcast_to(value.rad, shape))
-        return Front(value, tuple(sums[1:]))
+        return Front(value, tuple(sums[1:]), self._affine_fuzz(node, args))
+
+    def _affine_fuzz(self, node: ir.Affine, args: list[Front]) -> tuple[Array, ...]:
+        """Return the float32 error of an affine node, split like its value and slopes.
+
+        The error is at most ``|L| e + gamma (|L| (|x| + e) + |b|)`` with ``|x|`` bounded by
+        ``|value| + sum_m |slopes[m]| |t_m|``, which is split in the same way.
+        """
+        if not self.float32:
+            return ()
+        found = []
+        for k in range(1 + self.d):
+            total: Any = 0.0
+            for term, front in zip(node.terms, args, strict=True):
+                ball = front.value if k == 0 else front.slopes[k - 1]
+                error, size = front.fuzz[k], ball.magnitude() + front.fuzz[k]
+                fan = len(node.terms) + 1
+                for stage in term.map.stages():
+                    fan += stage.fan_in + 2 if stage.fan_in else 0
+                    slack = 1.0 + 2 * gamma(stage.fan_in + 8)
+                    error = stage.apply_abs(error) * slack + TINY
+                    size = stage.apply_abs(size) * slack + TINY
+                moves = fan == len(node.terms) + 1 and len(node.terms) == 1 and node.bias is None
+                total = total + error + (0.0 if moves else gamma(fan, UNIT32) * size)
+            if k == 0 and node.bias is not None:
+                fan = 8 + len(node.terms) + sum(
+                    s.fan_in + 2 for term in node.terms for s in term.map.stages()
+                )
+                total = total + gamma(fan, UNIT32) * np.abs(node.bias)
+            shape = (1, *node.shape)
+            found.append(np.broadcast_to(total * _UP + 1e-44, np.broadcast_shapes(np.shape(total), shape)))
+        return tuple(found)
 
     def _live(self) -> list[tuple[int, Any, tuple[int, ...], tuple[int, ...]]]:
         """Return the nodes behind the affine part: ``(place, node, args, values to forget)``."""
@@ -166,10 +201,11 @@ class Slices:
             centre: shape ``(B, d)``.
             half: half-widths, shape ``(B, d)``, such that the box is inside centre +- half.
         """
-        arithmetic = Jets(half, rough=self.rough)
+        arithmetic = Jets(half, rough=self.rough, float32=self.float32)
 
         def lift(front: Front) -> Jet:
-            return arithmetic.front(*_placed(front, line, centre))
+            fuzz = _fuzz(front, line, np.abs(centre) + half) if self.float32 else None
+            return arithmetic.front(*_placed(front, line, centre), fuzz)
 
         with np.errstate(all="ignore"):
             return arithmetic, self._run(arithmetic, {}, lift)
@@ -184,7 +220,11 @@ class Slices:
         """
 
         def lift(front: Front) -> Ball:
-            return _widened(front, line, t, rad, self.precision)
+            value = _widened(front, line, t, rad)
+            if not self.float32:
+                return value
+            reach = np.abs(t) if rad is None else np.abs(t) + rad
+            return Ball(value.mid, (value.rad + _fuzz(front, line, reach)) * _UP)
 
         with np.errstate(all="ignore"):
             return [_broad(b, len(line)) for b in self._run(Balls(self.precision), {}, lift)]
@@ -282,15 +322,21 @@ def _placed(front: Front, line: Array, centre: Array) -> tuple[Ball, list[Ball]]
     return Ball(mid, rad), slopes
 
 
-def _widened(
-    front: Front, line: Array, t: Array, rad: Array | None, precision: str
-) -> Ball:
+def _fuzz(front: Front, line: Array, reach: Array) -> Array:
+    """Return how far the tensor executed in float32 may be off where ``|t| <= reach``."""
+    parts = [f if f.shape[0] == 1 else f[line] for f in front.fuzz]
+    shape = (len(line), *front.value.shape[1:])
+    total = np.broadcast_to(parts[0], shape)
+    for m, part in enumerate(parts[1:]):
+        total = total + part * reach[:, m].reshape(-1, *(1,) * (len(shape) - 1))
+    return total * _UP
+
+
+def _widened(front: Front, line: Array, t: Array, rad: Array | None) -> Ball:
     value, slopes = _placed(front, line, t)
     if rad is not None:
         rank = value.mid.ndim - 1
         for m, slope in enumerate(slopes):
             width = rad[:, m].reshape(-1, *(1,) * rank)
             value = Ball(value.mid, (value.rad + slope.magnitude() * width) * _UP + TINY)
-    if precision == "float32":
-        value = Ball(value.mid, (value.rad + UNIT32 * value.magnitude()) * _UP)
     return value

@@ -146,8 +146,9 @@ class Exact:
                 return Stretch((roots[0], roots[1]), ())
             return undecided
         with flint.ctx.workprec(_FINE):
-            reach = (2 * abs(least_value) / min(abs(least), abs(most))).sqrt() + drift
-        bottom, top = _outside(flint.arb(point) + flint.arb(0, 1) * reach.abs_upper())
+            largest = flint.arb(least_value.abs_upper())
+            reach = (2 * largest / min(abs(least), abs(most))).sqrt() + drift
+            bottom, top = _outside(flint.arb(point) + flint.arb(0, 1) * flint.arb(reach.abs_upper()))
         return Stretch((), ((max(low, bottom), min(high, top)),))
 
     def _at_end(self, low: float, high: float, first: int, last: int) -> Stretch:
@@ -251,11 +252,15 @@ class Exact:
 
 
 def _outside(ball: Any) -> tuple[float, float]:
-    """Return float64 numbers on both sides of a ball."""
+    """Return float64 numbers on both sides of a ball; infinite when the ball is."""
+    if not ball.is_finite():
+        return -math.inf, math.inf
     low, high = ball.lower(), ball.upper()
     bottom, top = float(low.mid()), float(high.mid())
-    while flint.arb(bottom) > ball or not flint.arb(bottom) <= low:
-        bottom = math.nextafter(bottom, -math.inf)
+    step = math.ulp(bottom)
+    while not flint.arb(bottom) <= low:
+        bottom, step = bottom - step, 2 * step
+    step = math.ulp(top)
     while not flint.arb(top) >= high:
-        top = math.nextafter(top, math.inf)
+        top, step = top + step, 2 * step
     return bottom, top

@@ -146,6 +146,7 @@ class _Answers:
     ) -> None:
         self.slices, self.pieces, self.runs = slices, pieces, runs
         self.origins, self.directions = origins, directions
+        self.fuzz = self._run_fuzz() if slices.float32 else None
         self._arb_ends()
         kind, left, right = runs.kind, runs.left, runs.right
         up, down = kind == 2, kind == -2
@@ -156,6 +157,30 @@ class _Answers:
         self.stretches: dict[int, list[Interval]] = {}
         self._zero_stretches()
         self.found: dict[int, list[Root]] = {}
+
+    def _run_fuzz(self) -> Array:
+        """Return the float32 error over every monotone run, and hold the signs at its ends to it.
+
+        On a monotone run ``|g|`` is smallest at an end or at the root, so comparing there with the
+        error over the whole run decides the sign of the executed network everywhere on it.
+        """
+        runs = self.runs
+        fuzz = np.zeros(len(runs.line))
+        places = np.flatnonzero(np.abs(runs.kind) == 2)
+        if not len(places):
+            return fuzz
+        line, low, high = runs.line[places], runs.low[places], runs.high[places]
+        centre = 0.5 * low + 0.5 * high
+        half = np.maximum(high - centre, centre - low) * (1 + 1e-15)
+        arithmetic, (jet,) = self.slices.jets(line, centre[:, None], half[:, None])
+        with np.errstate(all="ignore"):
+            fuzz[places] = arithmetic.fuzz(jet).reshape(-1)
+            for ends, points in ((runs.left, low), (runs.right, high)):
+                (ball,) = self.slices.balls(line, points[:, None])
+                size = np.abs(ball.mid).reshape(-1) - ball.rad.reshape(-1)
+                sure = size > fuzz[places] * (1 + 1e-9)
+                ends[places] = np.where(sure, np.sign(ball.mid).reshape(-1), 0)
+        return fuzz
 
     def _arb_ends(self) -> None:
         """Decide in Arb the signs at ends of monotone runs that float64 left open."""
@@ -266,7 +291,8 @@ class _Answers:
                 return self.slices.floats(line[places], t[:, None])[0].reshape(-1)
 
             guess = bracketed(function, low, high, rising)
-            below, above = enclose(self.slices, line, low, high, guess)
+            fuzz = None if self.fuzz is None else self.fuzz[places]
+            below, above = enclose(self.slices, line, low, high, guess, fuzz)
             guess = np.clip(guess, below, above)
             if tight is None:
                 tight = self.slices.network.parameter_count * len(places) <= _TIGHT_WORK
@@ -332,7 +358,7 @@ class _Answers:
         seconds: float,
     ) -> Solutions:
         """Return the solutions of one line."""
-        undecided = sorted(self.stretches.get(line, []))
+        undecided = _merged(self.stretches.get(line, []))
         status = Status.UNDECIDED if undecided else Status.COMPLETE
         if undecided and self.pieces.stopped:
             budget = self.pieces.stopped == "budget"
@@ -349,7 +375,7 @@ class _Answers:
             variable=variable,
             domain=domain,
             complete=not undecided,
-            undecided=tuple(undecided),
+            undecided=undecided,
             identical=_merged(self.identical.get(line, [])),
             status=status,
             stats={

@@ -80,13 +80,27 @@ def bracketed(function: Function, low: Array, high: Array, rising: Array) -> Arr
 
 
 def enclose(
-    slices: Slices, line: Array, low: Array, high: Array, guess: Array
+    slices: Slices,
+    line: Array,
+    low: Array,
+    high: Array,
+    guess: Array,
+    fuzz: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return proven enclosures of the one root in every run ``[low, high]``.
 
     One interval Newton step on a small box around the guess: when its image lies inside the box
     and inside the run, the run's only root is in the image.  A run for which no box works keeps
     itself as the enclosure.
+
+    Args:
+        slices: the network on its lines.
+        line: which line, shape ``(R,)``.
+        low: left ends of the runs.
+        high: right ends.
+        guess: points inside, near the roots.
+        fuzz: float32 statements: how far the executed network may be off anywhere on each run;
+            outside its enclosure ``|g|`` is larger than that.
 
     Guarantee: certified, given that every run holds exactly one root.
     """
@@ -100,9 +114,10 @@ def enclose(
         arithmetic, (jet,) = slices.jets(line[live], guess[live, None], half[:, None])
         with np.errstate(all="ignore"):
             (steep,) = arithmetic.slopes(jet)
-            fuzz = arithmetic.fuzz(jet).reshape(-1)
             value = jet.mid[0].reshape(-1)
-            error = jet.rad[0].reshape(-1) + fuzz
+            error = jet.rad[0].reshape(-1)
+            if fuzz is not None:
+                error = error + fuzz[live]
             slow = steep.lower.reshape(-1)
             fast = steep.upper.reshape(-1)
             least = np.where(slow > 0, slow, np.where(fast < 0, -fast, np.nan))
