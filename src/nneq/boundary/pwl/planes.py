@@ -144,7 +144,7 @@ class _Rounds:
 
     def __init__(self, state: _State, rows: Array, tolerance: Array, crossing: Array) -> None:
         """Take rows ``(N, 3, H)``, tolerances ``(N, H)`` and which rows cross which cell."""
-        self.rows, self.tolerance = rows, tolerance
+        self.rows, self.tolerance, self.crossing = rows, tolerance, crossing
         self.list_cell, self.list_row = np.nonzero(crossing)
         counts = np.bincount(self.list_cell, minlength=len(state))
         self.begin = np.concatenate([[0], np.cumsum(counts)])
@@ -154,42 +154,56 @@ class _Rounds:
         self.splits = 0
 
     def run(self) -> None:
-        """Go through the lists, one row of every cell per round."""
-        done: list[tuple[Array, Array, Array]] = []
-        polys, sizes, parent = self.polys, self.sizes, self.parent
-        for turn in range(int(self.counts.max(initial=0))):
-            more = self.counts[parent] > turn
-            if not more.all():
-                done.append((polys[~more], sizes[~more], parent[~more]))
-                polys, sizes, parent = polys[more], sizes[more], parent[more]
-            row = self.list_row[self.begin[parent] + turn]
-            values = _values(self.rows[parent, :, row], polys)
-            slack = self.tolerance[parent, row][:, None]
-            values[np.abs(values) <= slack] = 0.0
-            hit = (values.min(axis=1) < 0) & (values.max(axis=1) > 0)
-            if not hit.any():
+        """Go through the lists, one row of every cell per round; the left part stays in place."""
+        count = len(self.sizes)
+        turns = int(self.counts.max(initial=0))
+        uniform = bool((self.counts == turns).all())
+        for turn in range(turns):
+            parent = self.parent[:count]
+            if uniform:
+                active = np.arange(count)
+                owner = parent
+            else:
+                active = np.nonzero(self.counts[parent] > turn)[0]
+                owner = parent[active]
+            row = self.list_row[self.begin[owner] + turn]
+            polys = self.polys[:count] if uniform else self.polys[active]
+            values = _values(self.rows[owner, :, row], polys)
+            slack = self.tolerance[owner, row]
+            hit = np.nonzero((values.min(axis=1) < -slack) & (values.max(axis=1) > slack))[0]
+            if not len(hit):
                 continue
-            self.splits += int(hit.sum())
-            left, left_size, right, right_size = _cut(polys[hit], sizes[hit], values[hit])
-            width = max(
-                int(left_size.max()),
-                int(right_size.max()),
-                int(sizes[~hit].max(initial=0)),
-            )
-            polys = np.concatenate(
-                [
-                    _padded(polys[~hit], width)[:, :width],
-                    _padded(left, width)[:, :width],
-                    _padded(right, width)[:, :width],
-                ]
-            )
-            sizes = np.concatenate([sizes[~hit], left_size, right_size])
-            parent = np.concatenate([parent[~hit], parent[hit], parent[hit]])
-        done.append((polys, sizes, parent))
-        width = max(block[0].shape[1] for block in done)
-        self.polys = np.concatenate([_padded(block[0], width) for block in done])
-        self.sizes = np.concatenate([block[1] for block in done])
-        self.parent = np.concatenate([block[2] for block in done])
+            self.splits += len(hit)
+            values = values[hit]
+            values[np.abs(values) <= slack[hit, None]] = 0.0
+            place = active[hit]
+            left, left_size, right, right_size = _cut(self.polys[place], self.sizes[place], values)
+            count = self.store(place, count, left, left_size, right, right_size)
+        self.polys = _trim(self.polys[:count], self.sizes[:count])
+        self.sizes = self.sizes[:count]
+        self.parent = self.parent[:count]
+
+    def store(
+        self, place: Array, count: int, left: Array, left_size: Array, right: Array, right_size: Array
+    ) -> int:
+        """Write left parts over their cells and append right parts; returns the new count."""
+        width = max(int(left_size.max()), int(right_size.max()))
+        need = count + len(place)
+        if need > len(self.sizes) or width > self.polys.shape[1]:
+            room = max(need, 2 * len(self.sizes)) if need > len(self.sizes) else len(self.sizes)
+            wide = max(width, self.polys.shape[1])
+            polys = np.zeros((room, wide, 2))
+            polys[:count] = _padded(self.polys[:count], wide)
+            sizes, parent = np.zeros(room, dtype=int), np.zeros(room, dtype=int)
+            sizes[:count], parent[:count] = self.sizes[:count], self.parent[:count]
+            self.polys, self.sizes, self.parent = polys, sizes, parent
+        wide = self.polys.shape[1]
+        self.polys[place] = _padded(left, wide)[:, :wide]
+        self.sizes[place] = left_size
+        self.polys[count:need] = _padded(right, wide)[:, :wide]
+        self.sizes[count:need] = right_size
+        self.parent[count:need] = self.parent[place]
+        return need
 
 
 class _Walker:
@@ -301,44 +315,44 @@ class _Walker:
             state = _State(rounds.polys, rounds.sizes, state.patterns[parent], live)
             z, extra, error = live[node.arg], extra[parent], error[parent]
             count = len(state)
-        side = on.reshape(count, units, table.count).sum(axis=2)
+        side = on.reshape(count, units, table.count).sum(axis=2, dtype=np.uint8)
         slopes = table.slopes.reshape(table.count + 1, units)
         intercepts = table.intercepts.reshape(table.count + 1, units)
-        slope = np.take_along_axis(slopes, side, 0)
-        offset = np.take_along_axis(intercepts, side, 0)
         forms = z.forms.reshape(count, 3, units)
-        far = np.broadcast_to(self.far, (count, 3))
-        size = np.abs(slope) * reached(forms, far) + np.abs(offset)
-        out = forms * slope[:, None]
-        out[:, 2] += offset
-        bound = np.abs(slope) * error + extra + 4 * UNIT * size
+        if table.count == 1 and not intercepts.any() and np.isin(slopes, (-1.0, 0.0, 1.0)).all():
+            slope = np.where(side > 0, slopes[1], slopes[0])
+            out = forms * slope[:, None]
+            bound = np.abs(slope) * error + extra
+        else:
+            slope = np.take_along_axis(slopes, side, 0)
+            offset = np.take_along_axis(intercepts, side, 0)
+            size = np.abs(slope) * reached(forms, np.broadcast_to(self.far, (count, 3)))
+            out = forms * slope[:, None]
+            out[:, 2] += offset
+            bound = np.abs(slope) * error + extra + 4 * UNIT * (size + np.abs(offset))
         live = dict(state.live)
         live[place] = Live(
             out.reshape(count, 3, *node.shape), bound.reshape(count, *node.shape)
         )
-        patterns = np.concatenate([state.patterns, side.astype(np.uint8)], axis=1)
+        patterns = np.concatenate([state.patterns, side], axis=1)
         return _State(state.polys, state.sizes, patterns, live), live
 
     @staticmethod
     def sides(rounds: _Rounds, on: Array, rows: Array) -> Array:
         """Return the sides of the children: the parent's, and those of the rows that crossed it."""
         parent = rounds.parent
-        sides = on[parent].copy()
+        middle = np.ones((len(parent), 3))
+        mask = np.arange(rounds.polys.shape[1])[None] < rounds.sizes[:, None]
+        middle[:, :2] = (rounds.polys * mask[..., None]).sum(axis=1) / rounds.sizes[:, None]
+        if len(rows) == 1:
+            return np.where(rounds.crossing, middle @ rows[0] > 0, on)
+        sides = on[parent]
         counts = rounds.counts[parent]
         child = np.repeat(np.arange(len(parent)), counts)
         offset = np.arange(len(child)) - np.repeat(np.cumsum(counts) - counts, counts)
         row = rounds.list_row[rounds.begin[parent[child]] + offset]
-        total = np.zeros(len(child))
-        low = np.full(len(child), np.inf)
-        high = np.full(len(child), -np.inf)
         picked = rows[parent[child], :, row]
-        for k in range(rounds.polys.shape[1]):
-            corner = rounds.polys[child, k]
-            z = picked[:, 0] * corner[:, 0] + picked[:, 1] * corner[:, 1] + picked[:, 2]
-            np.minimum(low, z, out=low)
-            np.maximum(high, z, out=high)
-        total = low + high
-        sides[child, row] = total > 0
+        sides[child, row] = (picked * middle[child]).sum(axis=1) > 0
         return np.asarray(sides)
 
     def emit(self, state: _State) -> None:
