@@ -26,7 +26,8 @@ _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 def _core(module: nn.Module) -> nn.Module:
     """Return the module inside ``torch.compile``, ``DataParallel`` and the like."""
     while True:
-        inner = module.__dict__.get("_modules", {}).get("_orig_mod")
+        held = module.__dict__.get("_modules")
+        inner = held.get("_orig_mod") if isinstance(held, dict) else None
         if isinstance(inner, nn.Module):
             module = inner
         elif isinstance(module, _WRAPPERS):

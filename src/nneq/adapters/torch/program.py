@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from nneq.adapters.torch.operators import LOWERINGS
+from nneq.adapters.torch.origin import origin, where
 from nneq.adapters.torch.registry import Call, Constants, numpy_dtype
 from nneq.errors import UnsupportedError, problems_message
 from nneq.lowering.builder import Builder, Value
@@ -41,7 +41,7 @@ _PURE = {
     operator.ge,
     operator.not_,
 }
-_TORCH_HOME = str(Path(torch.__file__).parent)
+_CHECKS = {"_assert_tensor_metadata"}  # compares element types, which are known here
 _REASONS = {
     "complex": "complex numbers have no equations over the reals here",
     "fft": "Fourier transforms give complex numbers",
@@ -97,15 +97,18 @@ class Walk:
         args = _mapped(node.args, env)
         kwargs = _mapped(node.kwargs, env)
         if _contains((args, kwargs), _Missing):
+            reason = _refusal(node.target, args, kwargs)
+            if reason:
+                self.problems.append(f"{where(node)}: {reason}")
             return _Missing()
-        self.b.origin = _origin(node)
+        self.b.origin = origin(node)
         try:
             return self._call(node, args, kwargs)
         except UnsupportedError as error:
             reason = str(error)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             reason = f"its arguments are outside what is supported ({error})"
-        self.problems.append(f"{_where(node)}: {reason}")
+        self.problems.append(f"{where(node)}: {reason}")
         return _Missing()
 
     def _call(self, node: torch.fx.Node, args: Any, kwargs: Any) -> Any:
@@ -119,14 +122,15 @@ class Walk:
             return self._inner(target, args)
         if not isinstance(target, OpOverload):
             return self._plain(target, args, kwargs)
-        if torch.Tag.nondeterministic_seeded in target.tags and not _switched_off(
-            target, args, kwargs
-        ):
-            msg = "draws random numbers, so it is no function of the inputs; use eval mode"
-            raise UnsupportedError(msg)
-        if not _contains((args, kwargs), Value):
+        constant = not _contains((args, kwargs), Value)
+        reason = _refusal(target, args, kwargs)
+        if reason and not (constant and reason == _unknown(target)):
+            raise UnsupportedError(reason)
+        if constant:
             with torch.no_grad():
                 return target(*args, **kwargs)
+        if _packet(target) in _CHECKS:
+            return None
         if any(_unavailable(v) for v in pytree.tree_leaves((args, kwargs))):
             msg = "uses a by-product (indices, saved statistics) that nneq does not follow"
             raise UnsupportedError(msg)
@@ -152,9 +156,7 @@ class Walk:
 
     def _lowered(self, node: torch.fx.Node, target: Any, args: Any, kwargs: Any) -> Any:
         packet = _packet(target)
-        lowering = LOWERINGS.get(packet)
-        if lowering is None:
-            raise UnsupportedError(_reason(packet))
+        lowering = LOWERINGS[packet]
         metas = node.meta["val"]
         many = isinstance(metas, list | tuple)
         tensors = [m for m in metas if isinstance(m, torch.Tensor)] if many else [metas]
@@ -162,7 +164,7 @@ class Walk:
             b=self.b,
             op=packet,
             arguments=_by_name(target, args, kwargs),
-            shapes=tuple(tuple(int(s) for s in m.shape) for m in tensors),
+            shapes=tuple(_extents(m) for m in tensors),
             dtype=numpy_dtype(tensors[0].dtype),
             constants=self.constants,
             overload=target,
@@ -182,7 +184,7 @@ def _typed(value: Value, meta: torch.Tensor) -> Value:
     Raises:
         ValueError: the shape differs, which is a fault of nneq.
     """
-    shape = tuple(int(s) for s in meta.shape)
+    shape = _extents(meta)
     if value.shape != shape:
         msg = f"the lowering gives shape {value.shape}, PyTorch {shape}"
         raise ValueError(msg)
@@ -193,6 +195,16 @@ def _typed(value: Value, meta: torch.Tensor) -> Value:
     if array is not None and array.dtype != kind and not (array.dtype.kind == kind.kind == "f"):
         array = array.astype(kind)
     return Value(shape, kind, node=value.node, array=array)
+
+
+def _extents(meta: torch.Tensor) -> tuple[int, ...]:
+    if not all(isinstance(size, int) for size in meta.shape):
+        msg = (
+            "the size of its result depends on the values of a tensor; index by places, or use "
+            "torch.where instead of a mask"
+        )
+        raise UnsupportedError(msg)
+    return tuple(int(size) for size in meta.shape)
 
 
 def _switched_off(target: Any, args: Any, kwargs: Any) -> bool:
@@ -217,11 +229,23 @@ def _by_name(target: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     return found
 
 
-def _reason(packet: str) -> str:
-    for part, reason in _REASONS.items():
-        if part in packet:
-            return reason
-    return "this operator is not supported"
+def _refusal(target: Any, args: Any, kwargs: Any) -> str:
+    """Return why an operator can never be lowered, or nothing."""
+    if not isinstance(target, OpOverload):
+        return ""
+    random = torch.Tag.nondeterministic_seeded in target.tags
+    if random and not _switched_off(target, args, kwargs):
+        return "draws random numbers, so it is no function of the inputs; use eval mode"
+    return _unknown(target)
+
+
+def _unknown(target: OpOverload) -> str:
+    """Return the reason why an operator has no lowering, or nothing when it has one."""
+    packet = _packet(target)
+    if packet in LOWERINGS or packet in _CHECKS:
+        return ""
+    reasons = (reason for part, reason in _REASONS.items() if part in packet)
+    return next(reasons, "this operator is not supported")
 
 
 def _mapped(item: Any, env: dict[torch.fx.Node, Any]) -> Any:
@@ -254,44 +278,6 @@ def _attribute(owner: Any, path: str) -> Any:
     for part in path.split("."):
         owner = getattr(owner, part)
     return owner
-
-
-# ---------------------------------------------------------------------- where a node came from
-def _module_of(node: torch.fx.Node) -> tuple[str, str]:
-    """Return the path and the type of the innermost module."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path, kind = next(reversed(stack.values()), ("", ""))
-    path = str(path).removeprefix("model").removeprefix(".")
-    return path, str(kind).rsplit(".", maxsplit=1)[-1]
-
-
-def _origin(node: torch.fx.Node) -> str:
-    path, _ = _module_of(node)
-    return path or node.name
-
-
-def _where(node: torch.fx.Node) -> str:
-    path, kind = _module_of(node)
-    place = f"module {path!r} ({kind})" if path else "the model's own forward()"
-    line = _user_line(node.meta.get("stack_trace") or "")
-    return f"node {node.name!r}: operator {node.target} in {place}{line}"
-
-
-def _user_line(trace: str) -> str:
-    """Return the innermost line outside PyTorch and nneq, as text."""
-    found = ""
-    lines = trace.splitlines()
-    for k, line in enumerate(lines):
-        text = line.strip()
-        if not text.startswith('File "'):
-            continue
-        name = text.split('"')[1]
-        if name.startswith(_TORCH_HOME) or "/nneq/adapters/" in name:
-            continue
-        number = text.split("line ")[-1].split(",")[0]
-        code = lines[k + 1].strip() if k + 1 < len(lines) else ""
-        found = f", {Path(name).name} line {number}: {code}"
-    return found
 
 
 # ---------------------------------------------------------------------- the whole program

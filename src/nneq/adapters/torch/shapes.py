@@ -41,12 +41,12 @@ def assumed_example(model: nn.Module) -> tuple[torch.Tensor, str]:
         )
         raise NneqError(msg)
     for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            return _vector(layer.in_features, layer.weight.dtype, name, layer)
+        if isinstance(layer, nn.BatchNorm1d) and layer.weight is not None:
+            return _vector(layer.num_features, layer.weight.dtype, name, layer)
         if not any(True for _ in layer.parameters(recurse=False)):
             continue
-        if type(layer) is nn.Linear:
-            return _vector(layer.in_features, layer.weight.dtype, name, layer)
-        if type(layer) is nn.BatchNorm1d:
-            return _vector(layer.num_features, layer.weight.dtype, name, layer)
         raise NneqError(_unknown(model, name, layer))
     msg = (
         f"{type(model).__name__} has no layer that fixes the shape of its input; give "

@@ -22,7 +22,6 @@ _PLAIN = {
     "hardswish": "hard_swish",
     "log_sigmoid": "log_sigmoid",
     "softsign": "softsign",
-    "special_expit": "sigmoid",
 }
 
 
@@ -81,7 +80,7 @@ def _leaky_relu(c: Call) -> Value:
     return c.b.elementwise("leaky_relu", c.value("self"), alpha=float(c["negative_slope"]))
 
 
-@lowers("rrelu", "rrelu_with_noise")
+@lowers("rrelu")
 def _rrelu(c: Call) -> Value:
     if c.get("training", False):
         raise c.refuse("draws random slopes in training mode; put the module into eval mode")
@@ -157,19 +156,19 @@ def _glu(c: Call) -> Value:
     return c.b.multiply(c.b.slice_axis(x, axis, 0, half), gate)
 
 
-@lowers("softmax", "_softmax", "_safe_softmax", "special_softmax")
+@lowers("softmax", "_softmax", "_safe_softmax")
 def _softmax(c: Call) -> Value:
     x = c.value("self")
     return open_softmax(c.b, x, int(c["dim"])) if x.shape else c.b.constant(np.ones(()))
 
 
-@lowers("log_softmax", "_log_softmax", "special_log_softmax")
+@lowers("log_softmax", "_log_softmax")
 def _log_softmax(c: Call) -> Value:
     x = c.value("self")
     return c.b.softmax(x, int(c["dim"]), log=True) if x.shape else c.b.constant(np.zeros(()))
 
 
-@lowers("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
+@lowers("dropout", "feature_dropout", "native_dropout")
 def _dropout(c: Call) -> Value:
     x = c.value("input")
     if not c.get("train", False) or c["p"] == 0:

@@ -27,8 +27,6 @@ def _attention(c: Call) -> Value:
 
 @lowers(
     "_scaled_dot_product_flash_attention_for_cpu",
-    "_scaled_dot_product_flash_attention",
-    "_scaled_dot_product_efficient_attention",
 )
 def _fused(c: Call) -> list[Value]:
     if c.get("dropout_p", 0.0):

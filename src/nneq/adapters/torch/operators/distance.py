@@ -29,7 +29,7 @@ def _pairwise(c: Call) -> Value:
     return lp_norm(c.b, shifted, float(c.get("p", 2)), (-1,), keepdims=bool(c.get("keepdim")))
 
 
-@lowers("cdist", "_cdist_forward", "_euclidean_dist")
+@lowers("cdist", "_cdist_forward")
 def _cdist(c: Call) -> Value:
     x, y = c.value("x1"), c.value("x2")
     rows = c.b.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))

@@ -7,6 +7,7 @@ import torch
 
 from nneq.adapters.torch.registry import Call, lowers, unavailable
 from nneq.lowering.builder import Value
+from nneq.lowering.levels import note_levels
 from nneq.lowering.ordering import lookup, one_hot
 
 __all__ = ["live_look_up"]
@@ -15,10 +16,11 @@ __all__ = ["live_look_up"]
 @lowers("embedding")
 def _embedding(c: Call) -> Value:
     table, index = c.value("weight"), c.value("indices")
+    note_levels(c.b, index, table.shape[0])
     return lookup(c.b, table, index, 0, wrap=False)
 
 
-@lowers("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
+@lowers("embedding_bag", "_embedding_bag")
 def _embedding_bag(c: Call) -> list[Value]:
     b = c.b
     table, index = c.value("weight"), c.value("indices")
@@ -26,6 +28,7 @@ def _embedding_bag(c: Call) -> list[Value]:
     mode = int(c.get("mode", 0))
     if c.get("padding_idx", -1) not in {-1, None}:
         raise c.refuse("padding_idx is not supported; leave the padding out of the bags")
+    note_levels(b, index, table.shape[0])
     rows = lookup(b, table, index, 0, wrap=False)
     weights = c.optional("per_sample_weights")
     if weights is not None:
@@ -49,12 +52,14 @@ def _one_hot(c: Call) -> Value:
     depth = int(c.get("num_classes", -1))
     if depth < 0:
         raise c.refuse("the number of classes depends on the inputs; give num_classes")
+    note_levels(c.b, c.value("self"), depth)
     return one_hot(c.b, c.value("self"), depth, dtype=np.int64)
 
 
 def live_look_up(c: Call, x: Value) -> Value:
     """Return a gather by an index that depends on the inputs, as a sum over one-hot rows."""
     if c.op == "index_select":
+        note_levels(c.b, c.value("index"), x.shape[int(c["dim"])])
         return lookup(c.b, x, c.value("index"), int(c["dim"]), wrap=False)
     if c.op in {"gather", "take_along_dim"}:
         return _gather(c, x)
@@ -64,6 +69,7 @@ def live_look_up(c: Call, x: Value) -> Value:
         if len(places) == 1 and isinstance(indices[places[0]], Value):
             index = indices[places[0]]
             if index.dtype.kind != "b":
+                note_levels(c.b, index, x.shape[places[0]])
                 return lookup(c.b, x, index, places[0])
         raise c.refuse("several indices, or a mask, depend on the inputs")
     raise c.refuse("its index depends on the inputs")
@@ -77,6 +83,7 @@ def _gather(c: Call, x: Value) -> Value:
         if k != axis:
             x = b.slice_axis(x, k, 0, size)
     count = x.shape[axis]
+    note_levels(b, index, count)
     last = [k for k in range(len(x.shape)) if k != axis] + [axis]
     rows = b.permute(x, last)
     chosen = one_hot(b, b.permute(index, last), count)
@@ -94,11 +101,9 @@ def _gather(c: Call, x: Value) -> Value:
     "_unsafe_index_put",
     "index_fill",
     "diagonal_scatter",
-    "masked_scatter",
     "scatter_add",
     "index_add",
     "scatter_reduce",
-    "as_strided_scatter",
 )
 def _scatter(c: Call) -> Value:
     """Return the write into ``self``, read off two runs on the places of the entries.

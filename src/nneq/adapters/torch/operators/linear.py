@@ -26,7 +26,7 @@ def _linear(c: Call) -> Value:
     return out if bias is None else c.b.add(out, bias)
 
 
-@lowers("matmul", "mm", "bmm", "mv", "dot", "inner", "vdot", "linalg_matmul")
+@lowers("matmul", "mm", "bmm", "mv", "dot")
 def _matmul(c: Call) -> Value:
     names = list(c.arguments)
     return c.b.matmul(c.value(names[0]), c.value(names[1]))
@@ -48,7 +48,7 @@ def _addmm(c: Call) -> Value:
     return scaled[0] if c.get("beta", 1) == 0 else c.b.add(*scaled)
 
 
-@lowers("outer", "ger")
+@lowers("outer")
 def _outer(c: Call) -> Value:
     first, second = (c.value(name) for name in list(c.arguments)[:2])
     column = c.b.reshape(first, (first.size, 1))

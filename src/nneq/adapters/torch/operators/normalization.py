@@ -18,9 +18,7 @@ def _input(c: Call) -> Value:
 @lowers(
     "batch_norm",
     "_native_batch_norm_legit_no_training",
-    "native_batch_norm",
     "_native_batch_norm_legit",
-    "cudnn_batch_norm",
 )
 def _batch_norm(c: Call) -> Value | list[Value]:
     x = _input(c)
@@ -87,7 +85,7 @@ def _layer_norm(c: Call) -> Value | list[Value]:
     return [out, *map(unavailable, c.shapes[1:])]
 
 
-@lowers("rms_norm", "_fused_rms_norm")
+@lowers("rms_norm")
 def _rms_norm(c: Call) -> Value | list[Value]:
     x = _input(c)
     axes = range(-len(c.ints("normalized_shape")), 0)

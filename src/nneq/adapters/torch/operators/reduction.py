@@ -92,13 +92,13 @@ def _variance(c: Call) -> Value | list[Value]:
     return [found, c.b.mean(x, axes, keepdims=keep)] if c.op.endswith("mean") else found
 
 
-@lowers("logsumexp", "special_logsumexp")
+@lowers("logsumexp")
 def _logsumexp(c: Call) -> Value:
     x, axes, keep = _over(c)
     return c.b.logsumexp(c.number(x), axes, keepdims=keep)
 
 
-@lowers("norm", "linalg_vector_norm", "frobenius_norm")
+@lowers("norm", "linalg_vector_norm")
 def _norm(c: Call) -> Value:
     x, axes, keep = _over(c)
     order = c.get("ord", c.get("p", 2))
@@ -186,7 +186,7 @@ def _sort(c: Call) -> Value | list[Value]:
     return places if c.op == "argsort" else [found, places]
 
 
-@lowers("kthvalue", "median", "nanmedian")
+@lowers("kthvalue", "median")
 def _kth(c: Call) -> Value | list[Value]:
     x = c.value("self")
     whole = c.op != "kthvalue" and "dim" not in c.arguments
@@ -200,12 +200,6 @@ def _kth(c: Call) -> Value | list[Value]:
     last = [c.b.slice_axis(v, axis, k - 1, 1) for v in found]
     shaped = [c.b.reshape(v, shape) for v, shape in zip(last, c.shapes, strict=False)]
     return shaped[0] if whole else shaped
-
-
-@lowers("dist")
-def _dist(c: Call) -> Value:
-    gap = c.b.subtract(c.value("self"), c.value("other"))
-    return lp_norm(c.b, gap, float(c.get("p", 2)), None)
 
 
 @lowers("trace")

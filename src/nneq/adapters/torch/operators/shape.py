@@ -38,20 +38,9 @@ def _shape(c: Call) -> tuple[int, ...]:
 
 @lowers(
     "view",
-    "reshape",
     "_unsafe_view",
-    "_reshape_alias",
-    "view_copy",
-    "flatten",
-    "unflatten",
     "squeeze",
     "unsqueeze",
-    "squeeze_copy",
-    "unsqueeze_copy",
-    "ravel",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
 )
 def _reshape(c: Call) -> Value:
     x = c.value(next(iter(c.arguments)))
@@ -60,12 +49,12 @@ def _reshape(c: Call) -> Value:
     return c.b.reshape(x, _shape(c))
 
 
-@lowers("permute", "permute_copy")
+@lowers("permute")
 def _permute(c: Call) -> Value:
     return c.b.permute(c.value("self"), c.ints("dims"))
 
 
-@lowers("transpose", "swapaxes", "swapdims", "transpose_copy")
+@lowers("transpose")
 def _transpose(c: Call) -> Value:
     x = c.value("self")
     if not x.shape:
@@ -76,30 +65,18 @@ def _transpose(c: Call) -> Value:
     return c.b.permute(x, order)
 
 
-@lowers("t", "numpy_T", "mT", "adjoint", "t_copy")
+@lowers("t")
 def _t(c: Call) -> Value:
     x = c.value("self")
     rank = len(x.shape)
     if rank < 2:
         return x
-    if c.op in {"mT", "adjoint"}:
+    if c.op == "mT":
         return c.b.permute(x, (*range(rank - 2), rank - 1, rank - 2))
     return c.b.permute(x, tuple(range(rank))[::-1])
 
 
-@lowers("movedim", "moveaxis")
-def _movedim(c: Call) -> Value:
-    x = c.value("self")
-    rank = len(x.shape)
-    source = [axis % rank for axis in c.ints("source")]
-    destination = [axis % rank for axis in c.ints("destination")]
-    order = [axis for axis in range(rank) if axis not in source]
-    for place, axis in sorted(zip(destination, source, strict=True)):
-        order.insert(place, axis)
-    return c.b.permute(x, order)
-
-
-@lowers("expand", "broadcast_to", "expand_copy", "expand_as")
+@lowers("expand")
 def _expand(c: Call) -> Value:
     return c.b.broadcast_to(c.value("self"), _shape(c))
 
@@ -112,7 +89,7 @@ def _broadcast_tensors(c: Call) -> list[Value]:
     ]
 
 
-@lowers("cat", "concat", "concatenate")
+@lowers("cat")
 def _cat(c: Call) -> Value:
     axis = int(c.get("dim", 0))
     values = c.values("tensors")
@@ -126,7 +103,7 @@ def _stack(c: Call) -> Value:
     return c.b.stack(c.values("tensors"), int(c.get("dim", 0)))
 
 
-@lowers("slice", "slice_copy")
+@lowers("slice")
 def _slice(c: Call) -> Value:
     x = c.value("self")
     axis = int(c.get("dim", 0)) % len(x.shape)
@@ -134,7 +111,7 @@ def _slice(c: Call) -> Value:
     return c.b.slice_axis(x, axis, start, len(range(start, stop, step)), step)
 
 
-@lowers("select", "select_copy")
+@lowers("select")
 def _select(c: Call) -> Value:
     x, axis, index = c.value("self"), int(c["dim"]), int(c["index"])
     axis %= len(x.shape)
@@ -142,25 +119,10 @@ def _select(c: Call) -> Value:
     return c.b.reshape(cut, _shape(c))
 
 
-@lowers("narrow", "narrow_copy")
-def _narrow(c: Call) -> Value:
-    if not isinstance(c["start"], int):
-        raise c.refuse("starts at a place that depends on the inputs")
-    x, axis = c.value("self"), int(c["dim"])
-    axis %= len(x.shape)
-    return c.b.slice_axis(x, axis, c["start"] % max(1, x.shape[axis]), int(c["length"]))
-
-
 @lowers(
     "split",
     "split_with_sizes",
-    "chunk",
-    "tensor_split",
     "unsafe_split",
-    "unsafe_chunk",
-    "split_copy",
-    "split_with_sizes_copy",
-    "unsafe_split_with_sizes",
 )
 def _split(c: Call) -> list[Value]:
     x = c.value("self")
@@ -172,7 +134,7 @@ def _split(c: Call) -> list[Value]:
     return found
 
 
-@lowers("unbind", "unbind_copy")
+@lowers("unbind")
 def _unbind(c: Call) -> list[Value]:
     x = c.value("self")
     axis = int(c.get("dim", 0)) % len(x.shape)
@@ -201,36 +163,27 @@ def _pad(c: Call) -> Value:
 
 _MOVES = (
     "flip",
-    "fliplr",
-    "flipud",
     "roll",
     "rot90",
     "repeat",
-    "tile",
     "repeat_interleave",
     "pixel_shuffle",
     "pixel_unshuffle",
     "channel_shuffle",
-    "native_channel_shuffle",
     "unfold",
     "diagonal",
-    "diagonal_copy",
     "reflection_pad1d",
     "reflection_pad2d",
     "reflection_pad3d",
     "replication_pad1d",
     "replication_pad2d",
     "replication_pad3d",
-    "_pad_circular",
     "as_strided",
-    "as_strided_copy",
     "take",
-    "take_along_dim",
     "index_select",
     "gather",
     "index",
     "_unsafe_index",
-    "unfold_copy",
 )
 
 
