@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nneq.api.boundary import Boundary
     from nneq.api.explanation import Explanation
     from nneq.api.verification import Verification
+    from nneq.boundary.results import Budget, DecisionMap
     from nneq.symbolic.matrix_form import MatrixForm
 
 __all__ = ["Equations"]
@@ -353,6 +354,48 @@ class Equations:
 
         other = str(self.output_name(second)) if isinstance(second, str) else float(second)
         return Boundary(self, str(self.output_name(first)), other, **options)
+
+    def decision_map(
+        self,
+        box: Any,
+        at: Mapping[str, Any] | None = None,
+        *,
+        precision: str = "real",
+        budget: Budget | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> DecisionMap:
+        """Return which output is largest where: all decision curves, junctions and regions.
+
+        Args:
+            box: intervals of two inputs.
+            at: the other inputs.
+            precision: ``real``, or ``float32`` for the network as executed in float32.
+            budget: limits; None is no limit.
+            progress: called with a fraction from 0 to 1.
+
+        Raises:
+            NneqError: fewer than two outputs, a bad box.
+            UnsupportedError: more outputs than are compared at once.
+
+        Guarantee: certified (curves by Plantinga and Vegter, junctions by Krawczyk).
+        """
+        from nneq.api.framing import Frame
+        from nneq.boundary import results
+        from nneq.boundary.smooth import decision_map
+
+        frame = Frame(self.network)
+        part = frame.slice(box, at, free=2)
+        found = decision_map.decision_map(
+            self.network,
+            part.origin,
+            part.directions,
+            part.box,
+            names=(part.names[0], part.names[1]),
+            precision=precision,
+            clock=(budget or results.Budget()).start(),
+            progress=progress,
+        )
+        return found.named(frame.outputs)
 
     def boundaries(self, **options: Any) -> Mapping[tuple[str, str], Boundary]:
         """Return the boundaries of all pairs of outputs, by names."""

@@ -7,6 +7,7 @@ Guarantee: numerical.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ Step = Callable[..., Array]
 _FLOAT64 = Float64()
 _KEPT_WEIGHTS = 1 << 22
 _FEW = 16
+_SPREAD = 4096
 _CHUNK_ENTRIES = 1 << 17
 _IN_PLACE: dict[str, Callable[[Array], Array]] = {
     "tanh": lambda z: np.tanh(z, z),
@@ -243,6 +245,8 @@ def _elementwise(node: ir.Elementwise, overwrite: bool) -> Step:
 
 
 def _affine(node: ir.Affine, shapes: Sequence[Any], size: int) -> tuple[Step, bool]:
+    if node.bias is not None and node.terms and node.bias.size < size > _SPREAD:
+        return _affine_broadcast(node, shapes, size), True
     bias: Array | None = None
     if node.bias is not None:
         full = np.broadcast_to(node.bias.astype(np.float64), node.shape)
@@ -275,6 +279,23 @@ def _affine(node: ir.Affine, shapes: Sequence[Any], size: int) -> tuple[Step, bo
     return step, True
 
 
+def _affine_broadcast(node: ir.Affine, shapes: Sequence[Any], size: int) -> Step:
+    """Return the step of a large tensor with a small bias (a convolution): nothing is spread."""
+    bare, new = _affine(dataclasses.replace(node, bias=None), shapes, size)
+    bias = np.asarray(node.bias, dtype=np.float64)
+    shape = node.shape
+
+    def step(*values: Array) -> Array:
+        out = bare(*values)
+        if not new:
+            return (out.reshape(out.shape[0], *shape) + bias).reshape(out.shape[0], size)
+        full = out.reshape(out.shape[0], *shape)
+        full += bias
+        return full.reshape(out.shape[0], size)
+
+    return step
+
+
 def _term(linear: lm.LinearMap, shape: Any, size: int) -> tuple[Callable[[Array], Array], bool]:
     """Return the map on flat rows, and whether its result never shares memory."""
     stages = [part for part in linear.stages() if not isinstance(part, lm.Reshape | lm.Identity)]
@@ -286,7 +307,7 @@ def _term(linear: lm.LinearMap, shape: Any, size: int) -> tuple[Callable[[Array]
             if part.weight.size <= _KEPT_WEIGHTS:
                 matrix = np.ascontiguousarray(part.weight.T, dtype=np.float64)
                 return (lambda x: np.dot(x, matrix)), True
-        elif isinstance(part, lm.Scale):
+        elif isinstance(part, lm.Scale) and (part.weight.size == size or size <= _SPREAD):
             full = np.broadcast_to(part.weight.astype(np.float64), part.in_shape).reshape(1, size)
             factor = np.ascontiguousarray(full)
             return (lambda x: x * factor), True
