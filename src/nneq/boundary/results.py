@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from typing import Any, Literal, overload
@@ -48,6 +48,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 Interval = tuple[float, float]
+Output = int | str
 Crossing = Literal["up", "down", "touch", "unknown"]
 
 
@@ -525,13 +526,13 @@ class Junction:
     Args:
         point: shape ``(2,)``, in the free inputs.
         box: proven to hold exactly one such point.
-        outputs: the three output places (0-based).
+        outputs: the three outputs (names; engines give 0-based places).
         certificate: how it is proven.
     """
 
     point: Array
     box: Box
-    outputs: tuple[int, int, int]
+    outputs: tuple[Output, Output, Output]
     certificate: Certificate
 
 
@@ -540,13 +541,13 @@ class DecisionRegion:
     """All points of a box where one output is the largest.
 
     Args:
-        output: the place of the output (0-based).
+        output: the output (its name; engines give the 0-based place).
         area: the area, in units of the two free inputs (numerical, between the bounds).
         lower: proven lower bound of the area.
         upper: proven upper bound of the area.
     """
 
-    output: int
+    output: Output
     area: float
     lower: float
     upper: float
@@ -557,7 +558,7 @@ class DecisionMap:
     """Which output is largest where, in a box of two free inputs.
 
     Args:
-        curves: per pair of outputs (0-based, ``i < j``) the part of ``z_i = z_j`` where no other
+        curves: per pair of outputs (names; engines give 0-based places ``i < j``) the part of ``z_i = z_j`` where no other
             output is larger; pairs that never meet in the box are left out.
         junctions: the points where three of them meet.
         regions: one per output that is largest somewhere in the box.
@@ -571,7 +572,7 @@ class DecisionMap:
         words: the claim as a sentence.
     """
 
-    curves: Mapping[tuple[int, int], Curve]
+    curves: Mapping[tuple[Output, Output], Curve]
     junctions: tuple[Junction, ...]
     regions: tuple[DecisionRegion, ...]
     names: tuple[str, str]
@@ -582,3 +583,19 @@ class DecisionMap:
     stats: Mapping[str, Any] = field(default_factory=dict)
     certificate: Certificate = field(default_factory=Sampled)
     words: str = ""
+
+    def named(self, outputs: Sequence[str]) -> DecisionMap:
+        """Return the same map with the outputs' names instead of their 0-based places."""
+
+        def name(output: Output) -> str:
+            return outputs[output] if isinstance(output, int) else output
+
+        return replace(
+            self,
+            curves={(name(a), name(b)): curve for (a, b), curve in self.curves.items()},
+            junctions=tuple(
+                replace(j, outputs=(name(j.outputs[0]), name(j.outputs[1]), name(j.outputs[2])))
+                for j in self.junctions
+            ),
+            regions=tuple(replace(r, output=name(r.output)) for r in self.regions),
+        )
