@@ -254,7 +254,8 @@ class Equations:
         if len(shape) == 2 and shape[1] == self._width:
             return self._compiled(rows)
         if shape == (self._width,):
-            return self._compiled(rows[None])[0]
+            row: Array = self._compiled(rows[None])[0]
+            return row
         msg = f"expected inputs of shape (batch, {self._width}) or ({self._width},), got {shape}"
         raise NneqError(msg)
 
