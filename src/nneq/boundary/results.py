@@ -558,8 +558,8 @@ class DecisionMap:
     """Which output is largest where, in a box of two free inputs.
 
     Args:
-        curves: per pair of outputs (names; engines give 0-based places ``i < j``) the part of ``z_i = z_j`` where no other
-            output is larger; pairs that never meet in the box are left out.
+        curves: per pair of outputs (names; engines give 0-based places ``i < j``) the part of
+            ``z_i = z_j`` where no other output is larger; pairs that never meet in the box are left out.
         junctions: the points where three of them meet.
         regions: one per output that is largest somewhere in the box.
         names: the two free inputs.
