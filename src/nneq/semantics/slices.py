@@ -83,6 +83,7 @@ class Slices:
 
     # ---------------------------------------------------------------- the affine part
     def _walk_front(self, origins: Array, directions: Array) -> None:
+        self.origins, self.directions = origins, directions
         offset = 0
         for port in self.network.inputs:
             part = slice(offset, offset + port.size)
@@ -228,6 +229,46 @@ class Slices:
 
         with np.errstate(all="ignore"):
             return [_broad(b, len(line)) for b in self._run(Balls(self.precision), {}, lift)]
+
+    def turned(self, basis: Array) -> Slices | None:
+        """Return the same plane in another basis, or None where that would round.
+
+        Args:
+            basis: shape ``(d, k)``: the new directions are ``directions @ basis``.
+        """
+        made = self.directions @ basis
+        exact = np.sum((self.directions != 0)[..., None] & (basis != 0), axis=-2) <= 1
+        whole = np.all(self.directions == np.round(self.directions)) and np.all(
+            np.abs(self.directions) < 2.0**40
+        )
+        if not (whole or exact.all()):
+            return None
+        return Slices(self.network, self.origins, made, precision=self.precision)
+
+    def along_axis(self, points: Array, axis: int) -> Slices:
+        """Return lines in the plane: through ``points`` in direction ``axis``, in its coordinate.
+
+        Args:
+            points: shape ``(B, d)``; coordinate ``axis`` is ignored (the line's own variable).
+            axis: which of the plane's directions.
+        """
+        line = np.zeros(len(points), dtype=np.int64)
+        made = object.__new__(Slices)
+        made.network, made.precision, made.float32 = self.network, self.precision, self.float32
+        made.rough, made.lines, made.d = self.rough, len(points), 1
+        made.origins, made.directions = self.origins, self.directions
+        made.outputs, made._program, made.depth = self.outputs, self._program, self.depth
+        fixed = points.copy()
+        fixed[:, axis] = 0.0
+        made.fronts = {}
+        with np.errstate(all="ignore"):
+            for place, front in self.fronts.items():
+                value, _ = _placed(front, line, fixed)
+                fuzz: tuple[Array, ...] = ()
+                if self.float32:
+                    fuzz = (_fuzz(front, line, np.abs(fixed)), front.fuzz[1 + axis])
+                made.fronts[place] = Front(value, (front.slopes[axis],), fuzz)
+        return made
 
     def walk(self, arithmetic: Any, lift: Callable[[Front], Any]) -> Callable[[Any], Any]:
         """Run the program in another arithmetic; the result applies a reader to the output.

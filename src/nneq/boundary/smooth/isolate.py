@@ -24,7 +24,7 @@ Progress = Callable[[float], None]
 
 OPEN = 0
 _BATCH = 1 << 15
-_LEVELS = 90
+LEVELS = 90
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +69,7 @@ def isolate(
     *,
     clock: Clock,
     progress: Progress | None = None,
+    levels: int = LEVELS,
 ) -> Pieces:
     """Return a partition of the given intervals into pieces with proven facts.
 
@@ -79,6 +80,7 @@ def isolate(
         high: right ends.
         clock: the budget.
         progress: called with the share of boxes done after each level.
+        levels: how often an interval may be halved.
     """
     store = _Store()
     boxes = 0
@@ -89,7 +91,7 @@ def isolate(
             if clock.over:
                 stopped = "budget"
                 break
-            if level >= _LEVELS:
+            if level >= levels:
                 break
             kinds = np.empty(len(line), dtype=np.int8)
             for start in range(0, len(line), _BATCH):

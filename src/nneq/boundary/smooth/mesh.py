@@ -103,7 +103,7 @@ def link(slices: Slices, frame: Frame, leaves: Leaves, exact_sign: Any) -> Mesh:
     edges, edge = np.unique(low.astype(np.int64) * len(unique) + high, return_inverse=True)
     ends_low, ends_high = edges // max(len(unique), 1), edges % max(len(unique), 1)
     vertices = _crossings(slices, points, signs, ends_low, ends_high)
-    segments, cell, bad = _paired(owner, edge.reshape(-1), vertices, leaves.over_x, count)
+    segments, cell, bad = _paired(owner, edge.reshape(-1), vertices, leaves.along, count)
     return Mesh(vertices, segments, cell, int(still_open), bad)
 
 
@@ -122,10 +122,10 @@ def _crossings(slices: Slices, points: Array, signs: Array, low: Array, high: Ar
 
 
 def _paired(
-    owner: Array, edge: Array, vertices: Array, over_x: Array, count: int
+    owner: Array, edge: Array, vertices: Array, directions: Array, count: int
 ) -> tuple[Array, Array, Array]:
     """Return segments, their cells, and cells with an odd number of crossings."""
-    along = np.where(over_x[owner], vertices[edge, 0], vertices[edge, 1])
+    along = np.sum(directions[owner] * vertices[edge], axis=1)
     order = np.lexsort((along, owner))
     owner, edge = owner[order], edge[order]
     number = np.bincount(owner, minlength=count)

@@ -75,7 +75,9 @@ def trace_plane(
 
     mesh = link(slices, frame, leaves, exact_sign)
     components, junctions = _components(slices, frame, leaves, mesh, rivals)
-    undecided = _boxes(leaves.undecided, frame) + _boxes(leaves.cells.take(mesh.bad), frame)
+    lost = leaves.undecided.joined(leaves.cells.take(mesh.bad))
+    undecided = _boxes(lost, frame)
+    components = tuple(c for c in components if not _inside(c.points, undecided))
     undecided += junctions
     status = Status.COMPLETE
     if leaves.stopped:
@@ -104,7 +106,7 @@ def trace_plane(
 
 
 def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
-    """Return cells as boxes, touching ones merged into their hull."""
+    """Return cells as boxes, close ones (within 16 of their sizes) merged into their hull."""
     if not len(cells):
         return ()
     x, y, size = cells.grid()
@@ -114,7 +116,7 @@ def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
         merged = [
             g
             for g in groups
-            if g[0] <= cell[2] and cell[0] <= g[2] and g[1] <= cell[3] and cell[1] <= g[3]
+            if _close(g, cell)
         ]
         for g in merged:
             cell = [min(g[0], cell[0]), min(g[1], cell[1]), max(g[2], cell[2]), max(g[3], cell[3])]
@@ -125,6 +127,16 @@ def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
     return tuple(
         Box((float(a), float(b)), (float(c), float(d)))
         for a, b, c, d in zip(*ends, strict=True)
+    )
+
+
+def _close(a: list[int], b: list[int]) -> bool:
+    reach = 16 * max(min(a[2] - a[0], a[3] - a[1]), min(b[2] - b[0], b[3] - b[1]))
+    return (
+        a[0] - reach <= b[2]
+        and b[0] - reach <= a[2]
+        and a[1] - reach <= b[3]
+        and b[1] - reach <= a[3]
     )
 
 
@@ -144,6 +156,14 @@ def _components(
         found.append(Component(points, closed))
     found.sort(key=lambda c: tuple(c.points.min(axis=0)))
     return tuple(found), junctions
+
+
+def _inside(points: Array, boxes: tuple[Box, ...]) -> bool:
+    """Return whether a piece lies inside an undecided box, which already stands for it."""
+    return any(
+        bool(np.all(points >= np.array(box.low)) and np.all(points <= np.array(box.high)))
+        for box in boxes
+    )
 
 
 def _words(components: tuple[Component, ...], complete: bool, title: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from nneq.boundary.results import Clock
+from nneq.boundary.smooth.isolate import isolate, merge
 from nneq.semantics.ball import UNIT
 from nneq.semantics.slices import Slices
 
@@ -73,6 +74,10 @@ class Cells:
         """Return some of the cells."""
         return Cells(self.level[keep], self.i[keep], self.j[keep])
 
+    def joined(self, other: Cells) -> Cells:
+        """Return the cells of both."""
+        return _joined([self, other])
+
     def children(self) -> Cells:
         """Return the four quarters of every cell."""
         i = (2 * self.i[:, None] + np.array([0, 1, 0, 1])).reshape(-1)
@@ -99,14 +104,14 @@ class Leaves:
 
     Args:
         cells: accepted cells, balanced.
-        over_x: whether the curve is a graph over x in the cell (else over y).
+        along: shape ``(C, 2)``: the curve is a graph over this direction in the cell.
         undecided: cells given up.
         examined: how many cells were evaluated.
         stopped: ``""``, ``"budget"`` or ``"interrupted"``.
     """
 
     cells: Cells
-    over_x: Array
+    along: Array
     undecided: Cells
     examined: int = 0
     stopped: str = ""
@@ -118,14 +123,14 @@ class _Verdicts:
 
     empty: Array
     ready: Array
-    over_x: Array
     hopeless: Array
+    along: Array
 
 
 @dataclass(slots=True)
 class _Work:
     done: list[Cells] = field(default_factory=list)
-    over_x: list[Array] = field(default_factory=list)
+    along: list[Array] = field(default_factory=list)
     lost: list[Cells] = field(default_factory=list)
 
 
@@ -159,13 +164,14 @@ class Subdivision:
         widths = [int(np.prod(node.shape, dtype=int)) for node in slices.network.nodes]
         self.batch = max(64, (1 << 19) // max(64, 6 * max(widths)))
         self.examined = 0
+        self.turned = Turned(slices, frame, clock) if slices.rough else None
 
     def verdicts(self, cells: Cells) -> _Verdicts:
         """Evaluate cells."""
         count = len(cells)
         self.examined += count
         self.clock.spend(count)
-        result = _Verdicts(*(np.zeros(count, dtype=bool) for _ in range(4)))
+        result = _Verdicts(*(np.zeros(count, dtype=bool) for _ in range(3)), np.zeros((count, 2)))
         centre, half = cells.boxes(self.frame)
         live = np.arange(count)
         if self.screen is not None and count:
@@ -175,6 +181,9 @@ class Subdivision:
             part = live[start : start + self.batch]
             self._evaluate(part, centre[part], half[part], result)
         self._rim(cells, centre, half, result)
+        if self.turned is not None:
+            rest = np.flatnonzero(~result.ready & ~result.empty & (cells.level >= _TURN))
+            self.turned.accept(cells.take(rest), centre[rest], half[rest], rest, result)
         if self.extra is not None:
             ready = np.flatnonzero(result.ready)
             unwanted, open_ = self.extra(centre[ready], half[ready])
@@ -199,7 +208,8 @@ class Subdivision:
             hopeless = (high - low <= 8 * error) & ~ready
             out.empty[part] = empty
             out.ready[part] = ready & ~empty
-            out.over_x[part] = products[1] >= products[0]
+            over_x = products[1] >= products[0]
+            out.along[part, 0], out.along[part, 1] = over_x, ~over_x
             out.hopeless[part] = hopeless & ~empty
 
     def _rim(self, cells: Cells, centre: Array, half: Array, out: _Verdicts) -> None:
@@ -232,44 +242,134 @@ class Subdivision:
         stopped = ""
         try:
             while len(cells):
-                if self.clock.over:
+                cells = self._refine(cells, work, progress)
+                if len(cells):
                     stopped = "budget"
                     break
-                found = self.verdicts(cells)
-                keep = found.ready & ~found.empty
-                work.done.append(cells.take(keep))
-                work.over_x.append(found.over_x[keep])
-                rest = ~found.ready & ~found.empty
-                give_up = rest & (found.hopeless | (cells.level >= DEEPEST - 4))
-                work.lost.append(cells.take(give_up))
-                cells = cells.take(rest & ~give_up).children()
-                if progress is not None:
-                    progress(self.examined / (self.examined + len(cells)))
-            if not stopped:
-                self._balance(work)
+                cells = self._unbalanced(work)
         except KeyboardInterrupt:
             stopped = "interrupted"
         work.lost.append(cells)
-        over_x = np.concatenate(work.over_x) if work.over_x else np.zeros(0, dtype=bool)
-        return Leaves(_joined(work.done), over_x, _joined(work.lost), self.examined, stopped)
+        along = np.concatenate(work.along) if work.along else np.zeros((0, 2))
+        return Leaves(_joined(work.done), along, _joined(work.lost), self.examined, stopped)
 
-    def _balance(self, work: _Work) -> None:
-        """Split accepted cells until accepted neighbours differ by at most one level."""
-        cells = _joined(work.done)
-        over_x = np.concatenate(work.over_x)
+    def _refine(self, cells: Cells, work: _Work, progress: Progress | None) -> Cells:
+        """Split cells until they are settled; return what a budget leaves."""
+        while len(cells) and not self.clock.over:
+            found = self.verdicts(cells)
+            keep = found.ready & ~found.empty
+            work.done.append(cells.take(keep))
+            work.along.append(found.along[keep])
+            rest = ~found.ready & ~found.empty
+            give_up = rest & (found.hopeless | (cells.level >= DEEPEST - 4))
+            work.lost.append(cells.take(give_up))
+            cells = cells.take(rest & ~give_up).children()
+            if progress is not None:
+                progress(self.examined / (self.examined + len(cells)))
+        return cells
+
+    def _unbalanced(self, work: _Work) -> Cells:
+        """Split accepted cells whose accepted neighbours are finer by two levels or more.
+
+        Children inherit the acute angle between gradients; with kinks they are asked again.
+        """
+        cells, along = _joined(work.done), np.concatenate(work.along)
         while True:
             coarse = _too_coarse(cells)
-            if not coarse.any():
-                break
             children = cells.take(coarse).children()
-            inherited = np.repeat(over_x[coarse], 4)
-            found = self.verdicts(children)
-            stay = ~found.empty
-            cells = _joined([cells.take(~coarse), children.take(stay)])
-            over_x = np.concatenate([over_x[~coarse], inherited[stay]])
-        work.done, work.over_x = [cells], [over_x]
+            kept, kept_along = cells.take(~coarse), along[~coarse]
+            if self.turned is not None or not len(children):
+                work.done, work.along = [kept], [kept_along]
+                return children
+            stay = ~self.verdicts(children).empty
+            cells = _joined([kept, children.take(stay)])
+            along = np.concatenate([kept_along, np.repeat(along[coarse], 4, axis=0)[stay]])
 
 
+class Turned:
+    """Accepts cells in which ``g`` is monotone along a slanted direction.
+
+    Where the curve crosses a kink the gradients of both sides may only agree along a slanted
+    direction.  If ``g`` is strictly monotone along ``w`` on the cell, the curve is a graph over the
+    direction across ``w``; if every edge holds at most one root, proven, the crossings sorted across
+    ``w`` and joined in pairs are the curve.
+    """
+
+    def __init__(self, slices: Slices, frame: Frame, clock: Clock) -> None:
+        """Restrict the network to the slanted bases (exact: small integer combinations)."""
+        self.slices, self.frame, self.clock = slices, frame, clock
+        self.bases: list[tuple[Array, Slices]] = []
+        for w in _SLANTS:
+            basis = np.array([[w[0], -w[1]], [w[1], w[0]]], dtype=np.float64)
+            turned = slices.turned(basis)
+            if turned is not None:
+                self.bases.append((basis, turned))
+
+    def accept(
+        self, cells: Cells, centre: Array, half: Array, rows: Array, out: _Verdicts
+    ) -> None:
+        """Mark cells as ready."""
+        live = np.arange(len(rows))
+        for basis, turned in self.bases:
+            if not len(live):
+                return
+            size = float(basis[0, 0] ** 2 + basis[1, 0] ** 2)
+            inverse = basis.T / size
+            places = centre[live] @ inverse.T
+            width = half[live] @ np.abs(inverse).T
+            reach = np.abs(centre[live]).sum(axis=1, keepdims=True) + width
+            width = width * (1 + 64 * UNIT) + 64 * UNIT * reach
+            arithmetic, (jet,) = turned.jets(np.zeros(len(live), dtype=np.int64), places, width)
+            with np.errstate(all="ignore"):
+                steep = arithmetic.slopes(jet)[0]
+                sure = (steep.lower.reshape(-1) > 0) | (steep.upper.reshape(-1) < 0)
+            found = live[sure]
+            if len(found):
+                fine = found[self._edges(cells.take(found))]
+                out.ready[rows[fine]] = True
+                out.along[rows[fine]] = basis[:, 1]
+                live = np.setdiff1d(live, fine)
+
+    def _edges(self, cells: Cells) -> Array:
+        """Return which cells have at most one root on every edge, proven."""
+        x, y, size = cells.grid()
+        starts, ends, axes = [], [], []
+        for axis, a, b in (
+            (0, (x, y), (x + size, y)),
+            (0, (x, y + size), (x + size, y + size)),
+            (1, (x, y), (x, y + size)),
+            (1, (x + size, y), (x + size, y + size)),
+        ):
+            starts.append(np.stack([self.frame.place(k, a[k]) for k in range(2)], axis=1))
+            ends.append(np.stack([self.frame.place(k, b[k]) for k in range(2)], axis=1))
+            axes.append(np.full(len(x), axis))
+        start, end, axis = np.concatenate(starts), np.concatenate(ends), np.concatenate(axes)
+        count = len(start)
+        good = np.zeros(count, dtype=bool)
+        for k in (0, 1):
+            part = np.flatnonzero(axis == k)
+            lines = self.slices.along_axis(start[part], k)
+            places = np.arange(len(part))
+            pieces = isolate(
+                lines, places, start[part, k], end[part, k], clock=self.clock, levels=8
+            )
+            runs = merge(lines, pieces)
+            up, down = runs.kind == 2, runs.kind == -2
+            root = (up & (runs.left < 0) & (runs.right > 0)) | (
+                down & (runs.left > 0) & (runs.right < 0)
+            )
+            none = (up & ((runs.left > 0) | (runs.right < 0))) | (
+                down & ((runs.left < 0) | (runs.right > 0))
+            )
+            signed = np.abs(runs.kind) == 1
+            open_ = np.bincount(runs.line[~(root | none | signed)], minlength=len(part))
+            roots = np.bincount(runs.line[root], minlength=len(part))
+            good[part] = (open_ == 0) & (roots <= 1)
+        return good.reshape(4, -1).all(axis=0)
+
+
+_TURN = 6
+_SLANTS = ((1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2), (3, 1), (1, 3), (3, -1), (1, -3))
 _JUNCTION = 24
 
 
