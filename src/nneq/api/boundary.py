@@ -571,9 +571,7 @@ class Boundary:
         if self.engine == "exact" and precision == "real":
             from nneq.boundary.pwl import nearest as exact_nearest
 
-            return exact_nearest.nearest_point(
-                self.problem, point, norm, clock=clock, progress=progress
-            )
+            return exact_nearest.nearest_point(self.problem, point, norm, clock=clock)
         from nneq.boundary.smooth import nearest
 
         return nearest.nearest_point(

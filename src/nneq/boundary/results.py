@@ -559,7 +559,8 @@ class DecisionMap:
 
     Args:
         curves: per pair of outputs (names; engines give 0-based places ``i < j``) the part of
-            ``z_i = z_j`` where no other output is larger; pairs that never meet in the box are left out.
+            ``z_i = z_j`` where no other output is larger; pairs that never meet in the box are
+            left out.
         junctions: the points where three of them meet.
         regions: one per output that is largest somewhere in the box.
         names: the two free inputs.
