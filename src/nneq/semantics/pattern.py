@@ -173,13 +173,13 @@ def _commuting(network: ir.Network) -> dict[int, int]:
 def _increasing_through_zero(node: ir.Elementwise) -> bool:
     if node.rule == "relu":
         return True
-    alpha = node.params.get("alpha")
-    return node.rule == "leaky_relu" and np.ndim(alpha) == 0 and float(alpha or 0.0) >= 0
+    if node.rule != "leaky_relu":
+        return False
+    alpha = np.asarray(node.params["alpha"])
+    return alpha.ndim == 0 and float(alpha) >= 0
 
 
-def _tournament(
-    nodes: list[ir.Node], node: ir.Maximum, shape: tuple[int, ...], arg: int
-) -> int:
+def _tournament(nodes: list[ir.Node], node: ir.Maximum, shape: tuple[int, ...], arg: int) -> int:
     kept = [k for k in range(len(shape)) if k not in node.axes]
     order = (*kept, *node.axes)
     rows = math.prod(shape[k] for k in kept)
@@ -223,7 +223,9 @@ def _moved(node: ir.Node, new: dict[int, int]) -> ir.Node:
         case ir.Product():
             return dataclasses.replace(node, left=new[node.left], right=new[node.right])
         case ir.Select():
-            return dataclasses.replace(node, test=new[node.test], yes=new[node.yes], no=new[node.no])
+            return dataclasses.replace(
+                node, test=new[node.test], yes=new[node.yes], no=new[node.no]
+            )
         case ir.Elementwise() | ir.Maximum() | ir.Softmax():
             return dataclasses.replace(node, arg=new[node.arg])
 

@@ -59,9 +59,7 @@ def integers(values: Array) -> tuple[Array, int]:
     if bits.max(initial=0) <= 62:
         ints = (odd << up).astype(object)
     else:
-        ints = np.array(
-            [int(o) << int(u) for o, u in zip(odd, up, strict=True)], dtype=object
-        )
+        ints = np.array([int(o) << int(u) for o, u in zip(odd, up, strict=True)], dtype=object)
     return ints.reshape(np.shape(values)), shift
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -18,7 +19,7 @@ def dense(widths, seed=0, rule="relu", bias=0.3, *, integer=False, **params) -> 
     rng = np.random.default_rng(seed)
     builder = Builder()
     h = builder.input((1, widths[0]))
-    for k, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         if integer:
             W = rng.integers(-2, 3, (n_out, n_in)).astype(np.float64)
             b = rng.integers(-2, 3, n_out).astype(np.float64)

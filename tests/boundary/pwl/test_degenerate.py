@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
 from boundary.pwl.networks import dense, given, problem
+
 from nneq.boundary.pwl.arrange import exact_boundary
 from nneq.boundary.pwl.exact2d import point
 from nneq.boundary.pwl.regions import enumerate_regions
@@ -79,9 +79,7 @@ def test_regions_and_trace_choose_the_exact_engine_where_needed(seed):
         problem(network), ZERO, EYE, BOX, names=("x_1", "x_2"), clock=Budget().start()
     )
     curve = trace(network)
-    length = sum(
-        np.hypot(float(p[0] - q[0]), float(p[1] - q[1])) for p, q, _ in whole.segments
-    )
+    length = sum(np.hypot(float(p[0] - q[0]), float(p[1] - q[1])) for p, q, _ in whole.segments)
 
     assert len(regions.regions) == len(cells)
     assert len(regions.ties) == len(whole.ties) == len(curve.ties)
@@ -113,9 +111,7 @@ def test_patterns_at_dyadic_points_are_all_found():
 
 def test_xor_with_integer_weights():
     """XOR by |x - y| - 1/2: two segments, exactly."""
-    network = given(
-        [([[1, -1], [-1, 1]], [0, 0]), ([[1, 1], [0, 0]], [0, 0.5])]
-    )
+    network = given([([[1, -1], [-1, 1]], [0, 0]), ([[1, 1], [0, 0]], [0, 0.5])])
     curve = trace(network, exact=True)
 
     assert curve.complete

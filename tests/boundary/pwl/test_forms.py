@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
 from boundary.pwl.networks import dense, fractions, lenet
+
 from nneq.boundary.pwl.forms import BoundaryPiece, hinge_sum, simplified
 from nneq.boundary.pwl.walk import Program, walk_lines
 from nneq.boundary.results import Budget, Component, Piece

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
 from boundary.pwl.networks import dense, fractions, given, lenet, problem
+
 from nneq.boundary.pwl.lines import solve_lines
 from nneq.boundary.results import Budget, Enclosed, Exact, Status
 from nneq.errors import NneqError, UnsupportedError
@@ -35,7 +35,7 @@ def solve(network, origin, direction, domain, **options):
 def assert_pieces(network, solutions, origin, direction, tolerance=1e-12):
     """Hold the piecewise formula against a dense evaluation."""
     t = np.linspace(-3, 3, 4001)
-    exact = network((np.asarray(origin) + t[:, None] * np.asarray(direction)))
+    exact = network(np.asarray(origin) + t[:, None] * np.asarray(direction))
     exact = exact.reshape(len(t), -1)
     lows = np.array([piece.low for piece in solutions.pieces])
     which = np.searchsorted(lows, t, side="right") - 1
@@ -179,10 +179,7 @@ def test_error_bound_is_a_bound():
     strips, _ = walk_lines(program, origin, direction, (-2.0, 2.0), Budget().start())
     for k in range(0, len(strips.line), 7):
         t = Fraction(float(strips.start[k, 0] + strips.end[k, 0])) / 2
-        x = [
-            o + t * d
-            for o, d in zip(fractions(origin[0]), fractions(direction[0]), strict=True)
-        ]
+        x = [o + t * d for o, d in zip(fractions(origin[0]), fractions(direction[0]), strict=True)]
         z = evaluate_exact(network, [x])[0]
         for m, value in enumerate(z):
             form = Fraction(strips.forms[k, 0, m]) * t + Fraction(strips.forms[k, 1, m])

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from boundary.pwl.networks import dense, given, problem
 from scipy.optimize import linprog
 
-from boundary.pwl.networks import dense, given, problem
 from nneq.boundary.pwl.excludes import exclude_box
 from nneq.boundary.pwl.nearest import nearest_point
 from nneq.boundary.pwl.relax import Relaxation, proven_bound, ranges
@@ -33,9 +33,7 @@ def test_two_inputs_equal_the_traced_curve(norm, seed):
     network = dense((2, 12, 12, 2), seed)
     question = problem(network)
     box = Box((-8.0, -8.0), (8.0, 8.0))
-    curve = trace_plane(
-        question, np.zeros(2), np.eye(2), box, names=("x_1", "x_2"), clock=budget()
-    )
+    curve = trace_plane(question, np.zeros(2), np.eye(2), box, names=("x_1", "x_2"), clock=budget())
     x = np.array([0.3, -0.7])
     t = np.linspace(0, 1, 4001)[:, None]
     expected = min(
@@ -96,8 +94,12 @@ def test_boxes_just_inside_and_just_outside(widths):
     question = problem(network)
     x = np.full(widths[0], 0.1)
     radius = nearest_point(question, x, "linf", clock=budget()).distance
-    free = exclude_box(question, Box(tuple(x - 0.99 * radius), tuple(x + 0.99 * radius)), clock=budget())
-    hit = exclude_box(question, Box(tuple(x - 1.01 * radius), tuple(x + 1.01 * radius)), clock=budget())
+    free = exclude_box(
+        question, Box(tuple(x - 0.99 * radius), tuple(x + 0.99 * radius)), clock=budget()
+    )
+    hit = exclude_box(
+        question, Box(tuple(x - 1.01 * radius), tuple(x + 1.01 * radius)), clock=budget()
+    )
     sign = np.sign(network(x[None])[0] @ [1, -1])
 
     assert free.excluded is True
@@ -127,7 +129,9 @@ def test_ranges_hold():
         for x in rng.uniform(-0.25, 0.75, (200, 3)):
             z = evaluate_exact(network, [[Fraction(float(v)) for v in x]])[0]
 
-            assert all(Fraction(lo) <= v <= Fraction(hi) for v, (lo, hi) in zip(z, bounds, strict=True))
+            assert all(
+                Fraction(lo) <= v <= Fraction(hi) for v, (lo, hi) in zip(z, bounds, strict=True)
+            )
 
 
 def test_relaxation_never_cuts_a_true_point():

@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+from boundary.pwl.networks import dense, lenet, problem
 from scipy.optimize import linprog
 
-from boundary.pwl.networks import dense, lenet, problem
 from nneq.boundary.pwl import kernel
 from nneq.boundary.pwl.regions import enumerate_regions
 from nneq.boundary.pwl.surface import trace_space
@@ -17,7 +17,10 @@ from nneq.boundary.results import Box, Budget, Enclosed, Status
 from nneq.errors import NneqError, UnsupportedError
 
 NAMES = tuple(f"x_{k}" for k in range(1, 9))
-ENGINES = [False, pytest.param(True, marks=pytest.mark.skipif(not kernel.compiled(), reason="numba"))]
+ENGINES = [
+    False,
+    pytest.param(True, marks=pytest.mark.skipif(not kernel.compiled(), reason="numba")),
+]
 
 
 def regions(network, d=2, half=2.0, **options):
@@ -82,7 +85,7 @@ def count_by_linear_programs(network, d, half):
     while queue:
         pattern = queue.pop()
         for k in range(len(pattern)):
-            other = pattern[:k] + (not pattern[k],) + pattern[k + 1 :]
+            other = (*pattern[:k], not pattern[k], *pattern[k + 1 :])
             if other not in seen and has_interior(other):
                 seen.add(other)
                 queue.append(other)
@@ -105,7 +108,9 @@ def test_regions_fill_the_box(use_numba, widths):
         for p, q in zip(ring, np.roll(ring, -1, axis=0), strict=True):
             along = q - p
             local = points - p
-            on = np.abs(local[:, 0] * along[1] - local[:, 1] * along[0]) < 1e-8 * np.abs(along).max()
+            on = (
+                np.abs(local[:, 0] * along[1] - local[:, 1] * along[0]) < 1e-8 * np.abs(along).max()
+            )
             share = local @ along / (along @ along)
             chain = points[on & (share > -1e-9) & (share < 1 + 1e-9)]
             chain = chain[np.argsort(chain @ along)]
@@ -226,7 +231,10 @@ def test_segments_carry_their_equations():
     for component in curve.components:
         for segment in component.segments:
             a, b, c = segment.exact
-            middle = [(Fraction(p) + Fraction(q)) / 2 for p, q in zip(segment.start, segment.end, strict=True)]
+            middle = [
+                (Fraction(p) + Fraction(q)) / 2
+                for p, q in zip(segment.start, segment.end, strict=True)
+            ]
             x = [-(b * middle[1] + c) / a, middle[1]]
             z = evaluate_exact(network, [x])[0]
 
@@ -291,7 +299,7 @@ def test_surface_is_a_mesh_of_zeros():
 
 def test_too_many_regions_are_refused_with_an_estimate():
     """The message gives the estimate, the limit and the alternative."""
-    with pytest.raises(NneqError, match="about .* linear regions, more than the limit of 1,000"):
+    with pytest.raises(NneqError, match=r"about .* linear regions, more than the limit of 1,000"):
         regions(dense((2, 64, 64, 2), 1), limit=1000)
     with pytest.raises(NneqError, match="more than the limit"):
         regions(dense((3, 24, 24, 2), 1), 3, limit=100)
@@ -319,7 +327,9 @@ def test_bad_questions_are_refused():
 @pytest.mark.parametrize("use_numba", ENGINES)
 def test_budget_returns_what_is_done(use_numba):
     """A budget ends the enumeration; what is missing is undecided."""
-    found = regions(dense((2, 128, 128, 2), 1), clock=Budget(boxes=2000).start(), use_numba=use_numba)
+    found = regions(
+        dense((2, 128, 128, 2), 1), clock=Budget(boxes=2000).start(), use_numba=use_numba
+    )
 
     assert not found.complete
     assert found.status is Status.BUDGET
@@ -334,9 +344,7 @@ def test_many_lines_cross_regions_where_the_line_engine_says():
     network = dense((2, 16, 16, 2), 5)
     table = regions(network).regions
     y = 0.123
-    crossed = sum(
-        region.vertices[:, 1].min() < y < region.vertices[:, 1].max() for region in table
-    )
+    crossed = sum(region.vertices[:, 1].min() < y < region.vertices[:, 1].max() for region in table)
     line = solve_lines(
         problem(network), np.array([[0.0, y]]), np.array([1.0, 0.0]), (-2.0, 2.0),
         clock=Budget().start(),

@@ -7,6 +7,7 @@ to it: segments are the part of the zero set outside the closed tie regions.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -162,13 +163,13 @@ def _broken(
     found = []
     for p, q, form in segments:
         low, high = min(p, q), max(p, q)
-        inner = [
-            e
-            for e in ends
-            if low < e < high and form[0] * e[0] + form[1] * e[1] + form[2] == 0
-        ] if len(ends) < 4000 else []
+        inner = (
+            [e for e in ends if low < e < high and form[0] * e[0] + form[1] * e[1] + form[2] == 0]
+            if len(ends) < 4000
+            else []
+        )
         chain = [low, *inner, high]
-        found += [(a, b, form) for a, b in zip(chain, chain[1:], strict=False)]
+        found += [(a, b, form) for a, b in itertools.pairwise(chain)]
     return found
 
 
@@ -333,7 +334,8 @@ def polylines(found: FloatBoundary, scale: float) -> tuple[list[Component], int]
             )
             vertices.append(p)
         if not closed:
-            vertices.append(q)
+            last = segments[-1].end
+            vertices.append(np.array(last))
         components.append(Component(np.array(vertices), closed, tuple(segments)))
     loose = sum(1 for _, n in zip(*np.unique(groups, return_counts=True), strict=True) if n == 1)
     return components, loose

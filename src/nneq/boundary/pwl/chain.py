@@ -154,9 +154,7 @@ def chain_of(program: Program, origin: Array, directions: Array) -> Chain | None
         target = links[number][1]
         if target >= 0:
             wide = program.tables[target]
-            places = np.nan_to_num(
-                wide.thresholds.reshape(wide.count, -1).T.reshape(-1), nan=1e300
-            )
+            places = np.nan_to_num(wide.thresholds.reshape(wide.count, -1).T.reshape(-1), nan=1e300)
             matrix = np.repeat(matrix, wide.count, axis=1)
             bias = np.repeat(bias, wide.count) - places
             doubt = np.repeat(doubt, wide.count) + 4 * UNIT * (np.abs(bias) + np.abs(places))

@@ -7,6 +7,7 @@ cross in one point and outputs that are equal on an interval come out exactly.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def _split(state: _State, cuts: list[list[Point]]) -> _State:
     for n, points in enumerate(cuts):
         first, last = tuple(state.start[n]), tuple(state.end[n])
         chain = [first, *points, last]
-        for a, b in zip(chain, chain[1:], strict=False):
+        for a, b in itertools.pairwise(chain):
             index.append(n)
             start.append(a)
             end.append(b)
@@ -112,9 +113,7 @@ def _points(points: Sequence[Point]) -> Array:
     return out
 
 
-def _step(
-    program: Program, weights: ExactWeights, place: int, state: _State, unit: int
-) -> _State:
+def _step(program: Program, weights: ExactWeights, place: int, state: _State, unit: int) -> _State:
     node = program.network.nodes[place]
     live = dict(state.live)
     count = len(state.start)

@@ -87,7 +87,7 @@ def _split(poly: list[Corner], rows: list[tuple[int, int, int]]) -> list[list[Co
     """Return the polygon cut by every row that strictly crosses it."""
     cells = [poly]
     for a, b, c in rows:
-        following = []
+        following: list[list[Corner]] = []
         for cell in cells:
             values = [a * x + b * y + c * w for x, y, w in cell]
             if min(values) < 0 < max(values):
@@ -109,7 +109,9 @@ _SIGN = np.frompyfunc(lambda v: (v > 0) - (v < 0), 1, 1)
 
 
 class _Walker:
-    def __init__(self, program: Program, weights: ExactWeights, unit: int, clock: Clock, limit: int):
+    def __init__(
+        self, program: Program, weights: ExactWeights, unit: int, clock: Clock, limit: int
+    ) -> None:
         self.program, self.weights, self.unit = program, weights, unit
         self.clock, self.limit = clock, limit
 
@@ -177,7 +179,8 @@ class _Walker:
             node, moved, self.q(len(polys)), np.repeat(side, 3, axis=0)
         )
         patterns = [
-            state.patterns[n] + s.astype(np.uint8).tobytes() for n, s in zip(index, sides, strict=True)
+            state.patterns[n] + s.astype(np.uint8).tobytes()
+            for n, s in zip(index, sides, strict=True)
         ]
         return _State(polys, patterns, live)
 
@@ -242,9 +245,7 @@ def _collect(program: Program, state: _State, common: int) -> list[ExactCell]:
     return [
         ExactCell(
             tuple(state.polys[n]),
-            tuple(
-                (forms[n, 0, m], forms[n, 1, m], forms[n, 2, m]) for m in range(forms.shape[2])
-            ),
+            tuple((forms[n, 0, m], forms[n, 1, m], forms[n, 2, m]) for m in range(forms.shape[2])),
             state.patterns[n],
         )
         for n in range(count)

@@ -132,6 +132,21 @@ def exclude_box(
         return Verdict(
             True, None, sign, Enclosed("affine arithmetic with rounding errors"), stats=stats
         )
+    return _search(problem, frame, (low, high), sign, weights, clock, progress, stats)
+
+
+def _search(
+    problem: Problem,
+    frame: Relaxation,
+    ends: tuple[Array, Array],
+    sign: int,
+    weights: ExactWeights,
+    clock: Clock,
+    progress: Callable[[float], None] | None,
+    stats: dict[str, Any],
+) -> Verdict:
+    """Branch over the sides of loose rows until every leaf is closed or a witness is found."""
+    low, high = ends
     c, shift = sign * frame.g_row, sign * frame.g_shift
     queue: list[tuple[float, int, dict[int, bool]]] = [(-np.inf, 0, {})]
     number = 0
@@ -147,38 +162,42 @@ def exclude_box(
                 progress(float(stats["programs"]))
             if bound - frame.g_error > 0:
                 continue
-            if v is not None:
-                x = np.clip(frame.point(v), low, high)
-                if exact_sign(problem, x, weights) != sign:
-                    point = witness_between(problem, center, x, clock)
-                    if point is None:
-                        status = Status.UNDECIDED
-                        break
-                    return Verdict(
-                        False, np.clip(point, low, high), 0,
-                        Exact("opposite signs at two points in rational arithmetic"), stats=stats,
-                    )  # fmt: skip
-            gaps = frame.gaps(v) if v is not None else np.array([r.high for r in frame.rows])
-            gaps = gaps.copy()
-            gaps[list(sides)] = -np.inf
-            if not len(gaps) or gaps.max() == -np.inf:
-                # All units fixed and still no proof: the boundary is within rounding of this leaf.
+            point = None if v is None else np.clip(frame.point(v), low, high)
+            if point is not None and exact_sign(problem, point, weights) != sign:
+                witness = witness_between(problem, frame.center, point, clock)
+                if witness is not None:
+                    proof = Exact("opposite signs at two points in rational arithmetic")
+                    return Verdict(False, np.clip(witness, low, high), 0, proof, stats=stats)
                 status = Status.UNDECIDED
                 break
-            k = int(np.argmax(gaps))
+            k = _branch(frame, v, sides)
+            if k is None:
+                # All units fixed and no proof: the boundary is within rounding of this leaf.
+                status = Status.UNDECIDED
+                break
             for side in (True, False):
                 number += 1
                 heapq.heappush(queue, (bound, number, {**sides, k: side}))
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     if not queue and status is Status.COMPLETE:
-        return Verdict(
-            True, None, sign,
-            Enclosed("branch and bound; every leaf closed by weak duality with rounding errors"),
-            stats=stats,
-        )  # fmt: skip
+        proven = Enclosed(
+            "branch and bound; every leaf closed by weak duality with rounding errors"
+        )
+        return Verdict(True, None, sign, proven, stats=stats)
     if status is Status.COMPLETE:
         status = Status.BUDGET
+    box = Box(tuple(low), tuple(high))
     return Verdict(
         None, None, 0, Sampled("not decided"), undecided=(box,), status=status, stats=stats
     )
+
+
+def _branch(frame: Relaxation, v: Array | None, sides: dict[int, bool]) -> int | None:
+    """Return the row whose relaxation is loosest, or None when every side is fixed."""
+    gaps = frame.gaps(v) if v is not None else np.array([row.high for row in frame.rows])
+    gaps = gaps.copy()
+    gaps[list(sides)] = -np.inf
+    if not len(gaps) or gaps.max() == -np.inf:
+        return None
+    return int(np.argmax(gaps))

@@ -2,6 +2,7 @@ r"""Readable exact forms: boundary pieces as ``x_1 = a*x_2 + b``, hinge sums, fe
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -228,7 +229,7 @@ def simplified(component: Component, deviation: float) -> tuple[Component, float
     else:
         keep = [0, len(points) - 1]
     worst = 0.0
-    stack = list(zip(keep, keep[1:], strict=False))
+    stack = list(itertools.pairwise(keep))
     chosen = set(keep)
     while stack:
         first, last = stack.pop()

@@ -29,8 +29,8 @@ _UNIT = 2.0**-53
 _DRIFT = 4096 * _UNIT
 
 
-def _enter_layer(  # noqa: C901  # one pass over the rows of a layer
-    l, s, top, sizes, moff, uoff, mats, jump, low, bias, doubt,
+def _enter_layer(
+    l, s, sizes, moff, uoff, mats, jump, low, bias, doubt,
     zl, el, tol, polys, nverts, counts, pending, zn, pats, reach, drift,
 ):  # fmt: skip
     """Prepare frame ``s`` as the root of layer ``l`` on its polygon."""
@@ -221,7 +221,7 @@ def _misses(l, s, off, mo, m, mats, jump, zl, el, polys, nverts, counts, pending
     return lowest > slack or highest < -slack
 
 
-def _split_loop(  # noqa: C901  # the kernel
+def _split_loop(
     state, sizes, moff, uoff, mats, jump, low, bias, doubt, zl, el, tol,
     layer, polys, nverts, counts, pending, zn, pats, prefix_now, prefix_off,
     out_ptr, out_xy, out_forms, out_error, out_last, out_prefix, prefix_rows,
@@ -243,8 +243,27 @@ def _split_loop(  # noqa: C901  # the kernel
         l = layer[s]
         n, m = sizes[l], sizes[l + 1]
         off, mo = uoff[l], moff[l]
-        if prune and l == depth - 1 and _misses(
-            l, s, off, mo, m, mats, jump, zl, el, polys, nverts, counts, pending, zn, reach, drift
+        if (
+            prune
+            and l == depth - 1
+            and _misses(
+                l,
+                s,
+                off,
+                mo,
+                m,
+                mats,
+                jump,
+                zl,
+                el,
+                polys,
+                nverts,
+                counts,
+                pending,
+                zn,
+                reach,
+                drift,
+            )
         ):
             state[0] -= 1
             state[6] += 1
@@ -301,7 +320,7 @@ def _split_loop(  # noqa: C901  # the kernel
             layer[s] = l + 1
             state[8] += 1
             state[4] += _enter_layer(
-                l + 1, s, 0, sizes, moff, uoff, mats, jump, low, bias, doubt,
+                l + 1, s, sizes, moff, uoff, mats, jump, low, bias, doubt,
                 zl, el, tol, polys, nverts, counts, pending, zn, pats, reach, drift,
             )  # fmt: skip
             if l + 1 == depth - 1:
@@ -391,7 +410,7 @@ class Stack:
         reach = np.array([self.reach[0], self.reach[1], 1.0])
         self.el[0, : sizes[0]] = reach @ chain.first_error
         self.state[4] = _COMPILED["enter"](
-            0, 0, 0, sizes, self.moff, self.uoff, self.mats, self.jump, self.low, self.bias,
+            0, 0, sizes, self.moff, self.uoff, self.mats, self.jump, self.low, self.bias,
             self.doubt, self.zl, self.el, self.tol, self.polys, self.nverts, self.counts,
             self.pending, self.zn, self.pats, self.reach, self.drift,
         )  # fmt: skip
@@ -403,16 +422,14 @@ class Stack:
 
     def open_polygons(self) -> list[Array]:
         """Return the polygons not yet finished."""
-        return [
-            self.polys[s, : self.nverts[s]].copy() for s in range(int(self.state[0]) + 1)
-        ]
+        return [self.polys[s, : self.nverts[s]].copy() for s in range(int(self.state[0]) + 1)]
 
 
 def run_kernel(stack: Stack) -> dict[str, Array]:
     """Return the next regions (at most a few thousand) as arrays; none when all is done."""
     chain, state = stack.chain, stack.state
     depth, sizes = chain.layers, chain.sizes
-    out = {
+    out: dict[str, Array] = {
         "ptr": np.zeros(_REGIONS + 1, dtype=np.int64),
         "xy": np.empty((_REGIONS * 6 + 256, 2)),
         "forms": np.empty((_REGIONS, int(sizes[-1]), 3)),

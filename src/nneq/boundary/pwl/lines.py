@@ -8,6 +8,7 @@ the domain) is decided in rational arithmetic on that strip alone.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -159,7 +160,7 @@ def solve_lines(
     found = []
     for k, (line, answer) in enumerate(zip(lines, answers, strict=True)):
         if rivals is not None:
-            answer = _decisions(rivals, line, answer)  # noqa: PLW2901  # filtered
+            answer = _decisions(rivals, line, answer)
         status = Status.COMPLETE
         if answer.undecided:
             status = Status.BUDGET if clock.over else Status.UNDECIDED
@@ -316,7 +317,12 @@ def _float_answers(lines: list[_Line], strips: Strips) -> tuple[list[_Answer], l
         )
         if run is not None and previous == k - 1 and owner == line and run.after == 0 == first[k]:
             run = _Cluster(
-                run.low, piece.high, run.before, piece.after, run.roots + piece.roots, run.pieces + 1
+                run.low,
+                piece.high,
+                run.before,
+                piece.after,
+                run.roots + piece.roots,
+                run.pieces + 1,
             )
         else:
             if run is not None:
@@ -449,7 +455,7 @@ def _float_formulas(strips: Strips, count: int) -> list[tuple[Piece, ...]]:
     merged &= (strips.line[1:] == strips.line[:-1]) & strips.done[1:] & strips.done[:-1]
     heads = np.concatenate([[0], np.nonzero(~merged)[0] + 1, [len(strips.line)]])
     found: list[list[Piece]] = [[] for _ in range(count)]
-    for begin, stop in zip(heads[:-1], heads[1:], strict=True):
+    for begin, stop in itertools.pairwise(heads):
         if not strips.done[begin]:
             continue
         low, high = _ends(strips, int(begin))[0], _ends(strips, int(stop) - 1)[1]

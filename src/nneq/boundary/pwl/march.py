@@ -162,7 +162,7 @@ def march(
         along = np.array([-line[1], line[0]]) / size
         known.add(region.key())
         # Onto the line, then both ways.
-        seed = seed - line[:2] * (line[:2] @ seed + line[2]) / size**2  # noqa: PLW2901
+        seed = seed - line[:2] * (line[:2] @ seed + line[2]) / size**2
         pattern = [on.copy() for on in region.on]
         forward = _walk(region, seed, along, box, known, found, stuck, clock, progress)
         region.on = [on.copy() for on in pattern]

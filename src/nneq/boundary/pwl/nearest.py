@@ -40,9 +40,9 @@ def distance(a: Array, b: Array, norm: str) -> float:
 def _step(gradient: Array, value: float, norm: str) -> Array:
     """Return the shortest step onto ``gradient . step + value = 0``."""
     if norm == "l2":
-        return -value * gradient / (gradient @ gradient)
+        return np.asarray(-value * gradient / (gradient @ gradient))
     if norm == "linf":
-        return -value * np.sign(gradient) / np.abs(gradient).sum()
+        return np.asarray(-value * np.sign(gradient) / np.abs(gradient).sum())
     k = int(np.argmax(np.abs(gradient)))
     step = np.zeros_like(gradient)
     step[k] = -value / gradient[k]
@@ -206,9 +206,7 @@ def _on_plane(
         return None
     # Coordinates from x on, so that short distances keep their digits.
     local = Box(tuple(low - x), tuple(high - x))
-    curve = trace_plane(
-        problem, x, np.eye(2), local, names=("x_1", "x_2"), clock=best.clock
-    )
+    curve = trace_plane(problem, x, np.eye(2), local, names=("x_1", "x_2"), clock=best.clock)
     if not curve.complete:
         return None
     stats["engine"] = f"nearest point of the complete boundary; {curve.stats['engine']}"
@@ -347,7 +345,9 @@ def _norm_rows(rows: _Norm, count: int, extra: int) -> None:
                 row[j] = s * rows.half[j]
                 row[count + j] = -1.0
                 rows.rows.append(row)
-                rows.sides.append(-s * rows.offset[j] + 1e-14 * (rows.half[j] + abs(rows.offset[j])))
+                rows.sides.append(
+                    -s * rows.offset[j] + 1e-14 * (rows.half[j] + abs(rows.offset[j]))
+                )
         row = np.zeros(rows.total)
         row[count : count + extra] = 1.0
         row[-1] = -1.0

@@ -184,7 +184,13 @@ class _Rounds:
         self.parent = self.parent[:count]
 
     def store(
-        self, place: Array, count: int, left: Array, left_size: Array, right: Array, right_size: Array
+        self,
+        place: Array,
+        count: int,
+        left: Array,
+        left_size: Array,
+        right: Array,
+        right_size: Array,
     ) -> int:
         """Write left parts over their cells and append right parts; returns the new count."""
         width = max(int(left_size.max()), int(right_size.max()))
@@ -331,9 +337,7 @@ class _Walker:
             out[:, 2] += offset
             bound = np.abs(slope) * error + extra + 4 * UNIT * (size + np.abs(offset))
         live = dict(state.live)
-        live[place] = Live(
-            out.reshape(count, 3, *node.shape), bound.reshape(count, *node.shape)
-        )
+        live[place] = Live(out.reshape(count, 3, *node.shape), bound.reshape(count, *node.shape))
         patterns = np.concatenate([state.patterns, side], axis=1)
         return _State(state.polys, state.sizes, patterns, live), live
 

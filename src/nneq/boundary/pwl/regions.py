@@ -11,7 +11,7 @@ from nneq.boundary.problem import Problem
 from nneq.boundary.pwl.arrange import exact_boundary, float_boundary
 from nneq.boundary.pwl.forms import BoundaryPiece
 from nneq.boundary.pwl.planes import Cells
-from nneq.boundary.pwl.regions2d import EXACT_LIMIT, cells_of_exact, exact_plane, plane_cells
+from nneq.boundary.pwl.regions2d import cells_of_exact, exact_plane, plane_cells
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import (
     Box,
@@ -281,7 +281,6 @@ def _plane(
         },
         certificate=certificate,
     )
-
 
 
 def _hull(polygon: Array) -> Box:

@@ -17,10 +17,9 @@ from nneq.boundary.results import Box, Clock
 from nneq.errors import NneqError
 from nneq.semantics.rational import ExactWeights
 
-__all__ = ["EXACT_LIMIT", "cells_of_exact", "exact_plane", "plane_cells", "too_many"]
+__all__ = ["cells_of_exact", "exact_plane", "plane_cells", "too_many"]
 
 Array = np.ndarray[Any, Any]
-EXACT_LIMIT = 20_000
 
 
 def too_many(estimate: float, limit: float) -> NneqError:
@@ -177,9 +176,7 @@ def exact_plane(
 ) -> list[ExactCell] | None:
     """Return the regions in rational arithmetic, or None when there are too many for it."""
     (x0, y0), (x1, y1) = box.low, box.high
-    corners = [
-        (Fraction(x), Fraction(y)) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-    ]
+    corners = [(Fraction(x), Fraction(y)) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
     return exact_cells(
         program,
         [Fraction(float(v)) for v in origin],

@@ -2,8 +2,9 @@ r"""A piecewise-linear network on a box as a linear program whose bounds are pro
 
 Every unit that can change piece inside the box gets a variable :math:`h = \max(0, z - t)` with its
 triangle relaxation; everything else stays affine.  A linear program only proposes multipliers: the
-bound that is used is weak duality, :math:`c v \ge -y b + \sum_j \min_{[l_j, u_j]} (c + A^T y)_j v_j`,
-true for every :math:`y \ge 0`, evaluated with its own rounding error (Neumaier and Shcherbina 2004).
+bound that is used is weak duality,
+:math:`c v \ge -y b + \sum_j \min_{[l_j, u_j]} (c + A^T y)_j v_j`, true for every
+:math:`y \ge 0`, evaluated with its own rounding error (Neumaier and Shcherbina 2004).
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def _grown(live: dict[int, Live], extra: int) -> dict[int, Live]:
     for place, value in live.items():
         forms = value.forms
         zeros = np.zeros((1, extra, *forms.shape[2:]))
-        out[place] = Live(np.concatenate([forms[:, :-1], zeros, forms[:, -1:]], axis=1), value.error)
+        out[place] = Live(
+            np.concatenate([forms[:, :-1], zeros, forms[:, -1:]], axis=1), value.error
+        )
     return out
 
 
@@ -47,7 +50,9 @@ def _start(program: Program, center: Array, half: Array) -> dict[int, Live]:
     return live
 
 
-def ranges(program: Program, center: Array, half: Array) -> tuple[dict[int, tuple[Array, Array]], Array]:
+def ranges(
+    program: Program, center: Array, half: Array
+) -> tuple[dict[int, tuple[Array, Array]], Array]:
     """Return proven ranges of every elementwise argument and of the outputs on a box.
 
     Affine arithmetic: a unit that can change piece adds one noise symbol.
@@ -99,7 +104,9 @@ def _values(table: Hinges, z: Array, units: int) -> Array:
     thresholds = table.thresholds.reshape(table.count, units)
     side = (z > thresholds).sum(axis=0)[None]
     slope = np.take_along_axis(table.slopes.reshape(-1, units), side, 0)[0]
-    return np.asarray(slope * z + np.take_along_axis(table.intercepts.reshape(-1, units), side, 0)[0])
+    return np.asarray(
+        slope * z + np.take_along_axis(table.intercepts.reshape(-1, units), side, 0)[0]
+    )
 
 
 def _noise(
@@ -136,9 +143,7 @@ def _noise(
     forms[0, begin + np.arange(len(loose)), loose] = radius[loose]
     size = np.abs(low) + np.abs(high) + np.abs(y_low) + np.abs(y_high) + np.abs(middle_shift)
     error = np.abs(slope) * z.error.reshape(1, -1) + 32 * UNIT * (1 + np.abs(slope)) * size
-    live[place] = Live(
-        forms.reshape(1, -1, *node.shape), error.reshape(1, *node.shape)
-    )
+    live[place] = Live(forms.reshape(1, -1, *node.shape), error.reshape(1, *node.shape))
     return live
 
 
@@ -220,7 +225,9 @@ class Relaxation:
         side = (low >= thresholds).sum(axis=0)[None]
         slope = np.take_along_axis(slopes, side, 0)[0]
         shift = np.take_along_axis(intercepts, side, 0)[0]
-        error = np.abs(slope) * z.error.reshape(-1) + 4 * UNIT * (np.abs(slope) * size + np.abs(shift))
+        error = np.abs(slope) * z.error.reshape(-1) + 4 * UNIT * (
+            np.abs(slope) * size + np.abs(shift)
+        )
         places = [(k, u) for u in range(units) for k in range(table.count) if loose[k, u]]
         jumps = []
         for k, u in places:

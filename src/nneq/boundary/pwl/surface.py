@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from nneq.boundary.problem import Problem
-from nneq.boundary.pwl.cells import affine_batch, boundary_polytopes, build, certificate_of
+from nneq.boundary.pwl.complexes import (
+    affine_batch,
+    boundary_polytopes,
+    build,
+    certificate_of,
+)
 from nneq.boundary.pwl.regions import check_slice
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Sampled, Status, Surface

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nneq.boundary.problem import Problem
-from nneq.boundary.pwl import kernel
 from nneq.boundary.pwl.arrange import (
     FloatBoundary,
     exact_boundary,
@@ -243,9 +242,7 @@ def _estimate(chain: Chain, box: Box) -> float:
     return (total / 2) ** 2 / 2 * 4 * work
 
 
-def _seeds(
-    problem: Problem, slice_of: tuple[Array, Array], box: Box, clock: Clock
-) -> Array:
+def _seeds(problem: Problem, slice_of: tuple[Array, Array], box: Box, clock: Clock) -> Array:
     """Return boundary points on scan lines of the plane."""
     origin, directions = slice_of
     (x0, y0), (x1, y1) = box.low, box.high

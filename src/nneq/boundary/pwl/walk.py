@@ -260,7 +260,9 @@ def _activate(table: Hinges, state: _State, z: Live) -> Live:
 
 
 class _Walker:
-    def __init__(self, program: Program, clock: Clock, progress: Callable[[float], None] | None):
+    def __init__(
+        self, program: Program, clock: Clock, progress: Callable[[float], None] | None
+    ) -> None:
         self.program = program
         self.clock = clock
         self.progress = progress
