@@ -10,7 +10,7 @@ from nneq.lowering.builder import Builder, Value
 __all__ = ["note_levels"]
 
 
-def note_levels(b: Builder, index: Value, count: int) -> None:
+def note_levels(b: Builder, index: Value, count: int) -> bool:
     """Note on an input port that it takes the integers ``0 .. count - 1``.
 
     Nothing happens when ``index`` is not an input, moved or truncated.
@@ -19,6 +19,9 @@ def note_levels(b: Builder, index: Value, count: int) -> None:
         b: the builder, whose port is replaced.
         index: the live integers.
         count: how many values they can have.
+
+    Returns:
+        Whether ``index`` is an input, so that no negative value can come.
     """
     node = index.node
     ports = {port.node: place for place, port in enumerate(b.ports)}
@@ -26,14 +29,15 @@ def note_levels(b: Builder, index: Value, count: int) -> None:
         made = b.nodes[node]
         if isinstance(made, Affine) and made.bias is None and len(made.terms) == 1:
             if any(part.fan_in for part in made.terms[0].map.stages()):
-                return
+                return False
             node = made.terms[0].arg
         elif isinstance(made, Elementwise) and made.rule == "trunc":
             node = made.arg
         else:
-            return
+            return False
     if node is None:
-        return
+        return False
     port = b.ports[ports[node]]
     if port.levels is None or port.levels > count:
         b.ports[ports[node]] = dataclasses.replace(port, levels=count)
+    return True

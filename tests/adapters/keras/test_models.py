@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -351,7 +353,50 @@ def test_convolutions_stay_matrix_free() -> None:
     assert max(int(np.prod(w.shape)) for w in model.weights) >= largest
 
 
+def test_published_architecture() -> None:
+    """A published image network (random weights) with depthwise convolutions and gates."""
+    model = keras.applications.MobileNetV3Small(
+        weights=None, input_shape=(32, 32, 3), classes=5, include_preprocessing=True
+    )
+    x = np.random.default_rng(0).uniform(0, 255, size=(2, 32, 32, 3)).astype("float32")
+    imported = import_model(model)
+
+    assert_same_function(imported, [x])
+    assert imported.network.parameter_count < 1.2 * model.count_params()
+
+
+@pytest.mark.parametrize("kind", [L.Dense, L.LSTM])
+def test_layer_by_itself(kind: Any) -> None:
+    """A built layer is a model too."""
+    layer = kind(3)
+    x = np.random.default_rng(0).normal(size=(4, 5, 2)).astype("float32")
+    layer(x)
+
+    assert_same_function(import_model(layer, example_inputs=x), [x])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="about the torch backend")
+def test_torch_backend_needs_no_tensorflow() -> None:
+    """On the torch backend a model is read in a process that never loads TensorFlow."""
+    program = (
+        "import sys, keras, nneq; x = keras.Input((2,)); "
+        "nneq.to_network(keras.Model(x, keras.layers.Dense(2)(x))); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+
+    assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode
+
+
 # ---------------------------------------------------------------------- refusals
+def test_quantised_layer_is_refused() -> None:
+    """Layers quantised to int8 round their inputs by a live scale; they are named."""
+    model = keras.Sequential([keras.Input((4,)), L.Dense(8, name="wide"), L.Dense(2)])
+    model.quantize("int8")
+
+    with pytest.raises(UnsupportedError, match=r"layer 'wide' \(Dense\): it is quantised"):
+        import_model(model)
+
+
 def test_unbuilt_model_says_what_to_do() -> None:
     """A model that was never built asks for data or an example."""
     with pytest.raises(NneqError, match="call it once on data, or give example_inputs="):

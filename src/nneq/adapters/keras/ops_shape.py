@@ -327,8 +327,8 @@ def _take(walk: Walk, op: Any, x: Any, indices: Any) -> Value:
         value, axis = b.reshape(value, (value.size,)), 0
     if index.array is not None:
         return b.gather(value, index.array.astype(np.int64), axis)
-    note_levels(walk.b, index, value.shape[axis])
-    return lookup(b, value, index, axis)
+    counted = note_levels(b, index, value.shape[axis])
+    return lookup(b, value, index, axis, wrap=not counted)
 
 
 @operation("TakeAlongAxis")

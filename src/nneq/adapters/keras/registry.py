@@ -1,8 +1,8 @@
 """The tables that say how a Keras layer or operation is written as equations.
 
 A table row is a function entered by a decorator under the Keras class name.  A layer without a
-row is read through its own ``call`` (traced with symbolic tensors), so the table holds only layers whose
-``call`` cannot be traced or that have a better form.
+row is read through its own ``call`` (traced with symbolic tensors), so the table holds only layers
+whose ``call`` cannot be traced or that have a better form.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ class Walk:
 
     def top(self, model: Any, given: Any) -> Any:
         """Return what a model that is no graph makes of its inputs (structured as it is called)."""
-        return self._call_layer(model, "", (given,), {})
+        return self.apply(model, (given,), {})
 
     def child(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what an inner layer makes of values (its name joins the origin)."""

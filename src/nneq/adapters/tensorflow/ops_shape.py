@@ -156,7 +156,7 @@ def _gather(walk: Walk, op: Any, x: Value, index: Value, axis: Value | None = No
     if index.array is not None:
         return walk.b.gather(x, index.array.astype(np.int64), place)
     note_levels(walk.b, index, x.shape[place])
-    return lookup(walk.b, x, index, place)
+    return lookup(walk.b, x, index, place, wrap=False)
 
 
 @operation("GatherNd")
