@@ -90,7 +90,7 @@ def trace_space(
             return sieve.cells(centre, half)[0]
 
     tree = subdivide(slices, bounds, grid, clock, screen=screen, progress=progress)
-    mesh = _Mesh(slices, grid, tree, clock)
+    mesh = _Mesh(slices, grid, tree, clock, screened=screen is not None)
     status = {"": Status.COMPLETE, "budget": Status.BUDGET, "interrupted": Status.INTERRUPTED}[
         tree.stopped
     ]
@@ -141,12 +141,15 @@ def _boxes(grid: Grid, cells: list[tuple[int, Array]]) -> tuple[Box, ...]:
 class _Mesh:
     """Cells to triangles."""
 
-    def __init__(self, slices: Slices, grid: Grid, tree: Tree, clock: Clock) -> None:
+    def __init__(
+        self, slices: Slices, grid: Grid, tree: Tree, clock: Clock, *, screened: bool
+    ) -> None:
         self.slices, self.grid, self.tree, self.clock = slices, grid, tree, clock
         self.vertices = np.zeros((0, 3))
         self.faces = np.zeros((0, 3), dtype=np.int64)
         self.cubes = 0
         self.lost: list[tuple[int, Array]] = []
+        self.screened = screened
 
     def build(self) -> None:
         """Mesh every connected group of cells at the size of its finest cell."""
@@ -237,10 +240,11 @@ class _Mesh:
         tilt = 2 * worst * 2.0**level
         spoil = 3 * tilt * (2 * cells.steep.max(axis=1) + tilt)
         bad = ~(cells.acute > spoil)
-        # a corner shared with dropped cells must have the sign that was proven there
+        # a corner shared with dropped cells must have the sign that was proven there (cells that
+        # a rival wins are dropped without one: the mesh is cut away from them later)
         shared = np.bincount(where.reshape(-1), minlength=len(value))
         rim = np.abs(value) <= error
-        if rim.any():
+        if rim.any() and not self.screened:
             lattice = cells.index[:, None] + _CORNERS
             last = 1 << level
             on_rim = ((lattice == 0) | (lattice == last)).sum(axis=2)
@@ -286,15 +290,41 @@ class _Mesh:
         return np.concatenate(parts)
 
     def filter(self, rivals: Slices) -> None:
-        """Leave out triangles on which some rival wins at all three corners (numerically)."""
+        """Cut the mesh where the largest rival ties (numerically) and leave out what it wins."""
         if not len(self.faces):
             return
         line = np.zeros(len(self.vertices), dtype=np.int64)
-        found = rivals.floats(line, self.vertices)[0].reshape(len(line), -1).min(axis=1)
-        keep = (found >= 0)[self.faces].any(axis=1)
-        faces = self.faces[keep]
-        used, renamed = np.unique(faces, return_inverse=True)
-        self.vertices, self.faces = self.vertices[used], renamed.reshape(-1, 3)
+        margin = rivals.floats(line, self.vertices)[0].reshape(len(line), -1).min(axis=1)
+        won = (margin >= 0)[self.faces]
+        count = won.sum(axis=1)
+        cut = (count == 1) | (count == 2)
+        # every cut face is turned so that its first corner is alone on its side
+        faces, ours = self.faces[cut], won[cut]
+        alone = np.where(count[cut] == 1, ours.argmax(axis=1), (~ours).argmax(axis=1))
+        faces = np.take_along_axis(faces, (alone[:, None] + np.arange(3)) % 3, axis=1)
+        ends = np.stack([faces[:, [0, 1]], faces[:, [0, 2]]], axis=1)
+        low, high = ends.min(axis=2), ends.max(axis=2)
+        size = len(self.vertices)
+        edges, number = np.unique(low * size + high, return_inverse=True)
+        first, second = edges // size, edges % size
+        share = margin[first] / (margin[first] - margin[second])
+        fresh = self.vertices[first] + share[:, None] * (
+            self.vertices[second] - self.vertices[first]
+        )
+        number = number.reshape(-1, 2) + size
+        tips = count[cut] == 1
+        corner, b, c = faces[:, 0], number[:, 0], number[:, 1]
+        tip = np.stack([corner, b, c], axis=1)[tips]
+        base = np.concatenate(
+            [
+                np.stack([b, faces[:, 1], faces[:, 2]], axis=1)[~tips],
+                np.stack([b, faces[:, 2], c], axis=1)[~tips],
+            ]
+        )
+        kept = np.concatenate([self.faces[count == 3], tip, base])
+        used, renamed = np.unique(kept, return_inverse=True)
+        self.vertices = np.concatenate([self.vertices, fresh])[used]
+        self.faces = renamed.reshape(-1, 3)
 
 
 def _joined(a: Accepted, b: Accepted) -> Accepted:

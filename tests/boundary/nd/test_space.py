@@ -1,0 +1,248 @@
+"""Surfaces in three dimensions: topology, closed meshes, nothing missed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from boundary_networks import layers, question, random_layers, sphere
+
+from nneq.boundary.results import Box, Budget, Enclosed, Status
+from nneq.boundary.smooth.search import values
+from nneq.boundary.smooth.space import trace_space
+from nneq.ir.linear_map import Dense
+from nneq.ir.network import Affine, Elementwise, Input, Network, Port, Product, Term
+
+
+def _ask(problem, box, *, origin=None, directions=None, budget=None):
+    n = problem.network.input_size
+    origin = np.zeros(n) if origin is None else origin
+    directions = np.eye(n)[:, :3] if directions is None else directions
+    clock = (budget or Budget(seconds=60)).start()
+    return trace_space(
+        problem, origin, directions, box, names=("x_1", "x_2", "x_3"), clock=clock
+    )
+
+
+def _edges(faces):
+    pairs = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    return np.unique(pairs, axis=0, return_counts=True)
+
+
+def assert_closed_in(surface, box):
+    """Check that every edge has two triangles, or one on the rim of the box, and orientation."""
+    edges, counts = _edges(surface.faces)
+    assert counts.max() <= 2
+    low, high = np.array(box.low), np.array(box.high)
+    ends = surface.vertices[edges[counts == 1]]
+    on_rim = np.isclose(ends, low, atol=1e-12) | np.isclose(ends, high, atol=1e-12)
+    assert on_rim.all(axis=1).any(axis=1).all()
+    directed = np.concatenate([surface.faces[:, [0, 1]], surface.faces[:, [1, 2]], surface.faces[:, [2, 0]]])
+    assert len(np.unique(directed, axis=0)) == len(directed)
+
+
+def _euler(surface):
+    edges, _ = _edges(surface.faces)
+    return len(np.unique(surface.faces)) - len(edges) + len(surface.faces)
+
+
+def _components(surface):
+    from scipy import sparse
+
+    edges, _ = _edges(surface.faces)
+    size = len(surface.vertices)
+    graph = sparse.coo_matrix((np.ones(len(edges)), edges.T), (size, size))
+    return sparse.csgraph.connected_components(graph, directed=False)[0]
+
+
+def _area(surface):
+    a, b, c = (surface.vertices[surface.faces[:, k]] for k in range(3))
+    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()
+
+
+def test_a_sphere_is_a_closed_surface():
+    """The symmetric sphere, whose poles touch grid planes: area, volume, Euler number 2."""
+    box = Box((-1.5,) * 3, (1.5,) * 3)
+    surface = _ask(question(sphere(3, 1.0)), box)
+
+    assert surface.complete
+    assert isinstance(surface.certificate, Enclosed)
+    assert _euler(surface) == 2
+    assert _edges(surface.faces)[1].min() == 2
+    assert_closed_in(surface, box)
+    assert np.abs(np.linalg.norm(surface.vertices, axis=1) - 1).max() < 1e-12
+    assert abs(_area(surface) - 4 * np.pi) < 0.02 * 4 * np.pi
+    a, b, c = (surface.vertices[surface.faces[:, k]] for k in range(3))
+    volume = (a * np.cross(b, c)).sum() / 6
+    assert abs(volume - 4 * np.pi / 3) < 0.02 * 4  # positive: normals point to z_1 > z_2
+
+
+@pytest.mark.parametrize("radius", [2.0**-6, 2.0**-12])
+def test_a_tiny_sphere_is_found(radius):
+    """A closed component far smaller than any grid is found whole; with no zero it is absent."""
+    box = Box((-1.5, -1.4, -1.3), (1.7, 1.6, 1.5))
+    surface = _ask(question(sphere(3, radius)), box)
+    flipped = sphere(3, radius)
+    nodes = list(flipped.nodes)
+    nodes[2] = Affine((2,), nodes[2].terms, np.array([radius**2, 0.0]))
+    absent = _ask(question(Network(tuple(nodes), flipped.inputs, flipped.outputs)), box)
+
+    assert surface.complete
+    assert _euler(surface) == 2
+    assert _components(surface) == 1
+    assert absent.complete
+    assert len(absent.faces) == 0
+
+
+def _torus():
+    """Return z_1 - z_2 = (|x|^2 + 0.75)^2 - 4 (x_1^2 + x_2^2): radii 1 and 0.5."""
+    nodes = (
+        Input((3,)),
+        Elementwise((3,), 0, "square"),
+        Affine((1,), (Term(1, Dense(np.ones((1, 3)))),), np.array([0.75])),
+        Product((1,), 2, 2, "a,a->a"),
+        Affine(
+            (2,),
+            (
+                Term(3, Dense(np.array([[1.0], [0.0]]))),
+                Term(1, Dense(np.array([[0.0, 0, 0], [4.0, 4.0, 0.0]]))),
+            ),
+        ),
+    )
+    return Network(nodes, (Port("x", 0, (3,)),), (Port("z", 4, (2,)),))
+
+
+def test_a_torus_has_its_hole():
+    """Euler number 0, one component, exact vertices."""
+    box = Box((-2.0, -2.1, -1.0), (2.2, 2.0, 1.1))
+    surface = _ask(question(_torus()), box)
+
+    assert surface.complete
+    assert _components(surface) == 1
+    assert _euler(surface) == 0
+    assert abs(_area(surface) - 4 * np.pi**2 * 0.5) < 0.03 * 4 * np.pi**2 * 0.5
+
+
+def test_a_cut_sphere_ends_on_the_rim():
+    """A box through the sphere: a disc whose only open edges lie on the box."""
+    box = Box((-1.5, -1.3, 0.1), (1.5, 1.7, 1.9))
+    surface = _ask(question(sphere(3, 1.0)), box)
+
+    assert surface.complete
+    assert _euler(surface) == 1
+    assert_closed_in(surface, box)
+
+
+@pytest.mark.parametrize("rules", [("tanh",), ("silu",), ("elu", "tanh")])
+def test_random_networks(rules):
+    """Signs of samples are separated by the mesh: it misses no sign change on random lines."""
+    network = random_layers(13, [3, 8, 8, 2], rules, gain=1.3)
+    problem = question(network)
+    box = Box((-1.0,) * 3, (1.0,) * 3)
+    surface = _ask(problem, box)
+
+    assert surface.complete
+    assert_closed_in(surface, box)
+    assert np.abs(values(problem.network, surface.vertices)).max() < 1e-9
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        a, b = random.uniform(-1, 1, (2, 3))
+        t = np.linspace(0, 1, 200)[:, None]
+        numbers = values(problem.network, a + t * (b - a))[:, 0]
+        for k in np.flatnonzero(numbers[1:] * numbers[:-1] < 0):
+            point = a + 0.5 * (t[k] + t[k + 1]) * (b - a)
+            gap = np.linalg.norm(surface.vertices - point, axis=1).min()
+            assert gap < 0.15
+
+
+def test_slices_of_many_inputs():
+    """Three directions through a 6-input network; the mesh lies on the boundary there."""
+    problem = question(random_layers(2, [6, 8, 8, 2], gain=1.3))
+    random = np.random.default_rng(1)
+    origin, directions = random.normal(size=6) * 0.2, np.linalg.qr(random.normal(size=(6, 3)))[0]
+    box = Box((-1.0,) * 3, (1.0,) * 3)
+    surface = _ask(problem, box, origin=origin, directions=directions)
+
+    assert surface.complete
+    points = origin + surface.vertices @ directions.T
+    assert np.abs(values(problem.network, points)).max() < 1e-9
+
+
+def test_kinks_may_stay_undecided_but_nothing_is_lost():
+    """With ReLU units every sampled zero lies near the mesh or in an undecided box."""
+    problem = question(random_layers(1, [3, 4, 4, 2], ("relu", "tanh")))
+    box = Box((-1.0,) * 3, (1.0,) * 3)
+    surface = _ask(problem, box, budget=Budget(boxes=6000))
+    random = np.random.default_rng(0)
+    low = np.array([b.low for b in surface.undecided]).reshape(-1, 3)
+    high = np.array([b.high for b in surface.undecided]).reshape(-1, 3)
+    for _ in range(20):
+        a, b = random.uniform(-1, 1, (2, 3))
+        t = np.linspace(0, 1, 400)[:, None]
+        numbers = values(problem.network, a + t * (b - a))[:, 0]
+        for k in np.flatnonzero(numbers[1:] * numbers[:-1] < 0):
+            point = a + 0.5 * (t[k] + t[k + 1]) * (b - a)
+            near = len(surface.vertices) and np.linalg.norm(surface.vertices - point, axis=1).min() < 0.15
+            inside = ((low - 0.01 <= point) & (point <= high + 0.01)).all(axis=1).any()
+            assert near or inside
+
+
+def test_a_singular_surface_is_undecided_at_its_tip():
+    """The cone x_1^2 + x_2^2 = x_3^2 is meshed but for a small box around the tip."""
+    nodes = (
+        Input((3,)),
+        Elementwise((3,), 0, "square"),
+        Affine((2,), (Term(1, Dense(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))),)),
+    )
+    network = Network(nodes, (Port("x", 0, (3,)),), (Port("z", 2, (2,)),))
+    surface = _ask(question(network), Box((-1.0, -1.1, -0.9), (1.2, 1.0, 1.05)))
+
+    assert not surface.complete
+    assert surface.status is Status.UNDECIDED
+    assert any(
+        np.all(np.array(b.low) <= 0) and np.all(np.array(b.high) >= 0) for b in surface.undecided
+    )
+
+
+def test_no_surface():
+    """A box without boundary: complete and empty."""
+    surface = _ask(question(sphere(3, 1.0)), Box((2.0,) * 3, (3.0,) * 3))
+
+    assert surface.complete
+    assert (0, 3) == surface.faces.shape
+
+
+def test_rivals_cut_the_surface():
+    """Where a third class wins the surface is left out."""
+    weights = [(np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0]]), np.zeros(3))]
+    network = layers(weights, [])
+    box = Box((-1.0,) * 3, (1.0,) * 3)
+    plain = _ask(question(network), box)
+    decision = _ask(question(network, rivals=True), box)
+
+    assert abs(_area(plain) - 4) < 1e-9
+    assert decision.complete
+    assert abs(_area(decision) - 2) < 1e-9
+    assert decision.vertices[:, 1].max() < 1e-9
+
+
+def test_budget_and_interruption(monkeypatch):
+    """What is not examined comes back as boxes that cover the rest."""
+    problem = question(sphere(3, 1.0))
+    box = Box((-1.5,) * 3, (1.5,) * 3)
+    short = _ask(problem, box, budget=Budget(boxes=1))
+
+    assert not short.complete
+    assert short.status is Status.BUDGET
+    assert short.undecided
+
+    from nneq.boundary.smooth import octree
+
+    def stop(self, level, index):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(octree._Level, "run", stop)
+    stopped = _ask(problem, box)
+
+    assert stopped.status is Status.INTERRUPTED
+    volume = sum(np.prod(np.array(b.high) - np.array(b.low)) for b in stopped.undecided)
+    assert abs(volume - 27) < 1e-9
