@@ -338,3 +338,55 @@ def test_masked_attention_leaves_masked_entries_out():
     network = assert_agrees(built, np.random.default_rng(6).normal(size=(1, 4, 3)).astype("f4"))
 
     assert all(np.isfinite(a).all() for n in network.nodes for a in _weights(n))
+
+
+def test_a_model_that_mixes_the_rows_of_a_batch_is_refused():
+    """A mean over the batch axis is no function of one row; the error says so."""
+    built = model(
+        [node("ReduceMean", "x", "m", axes=[0]), node("Sub", "x m", "y")],
+        [("x", ["N", 3])],
+        [("y", ["N", 3])],
+    )
+    with pytest.raises(NneqError, match="'y' of one row depends on the other rows"):
+        import_model(built)
+
+
+def test_an_output_without_a_batch_axis_is_known():
+    """A constant table beside the scores has no batch axis, whatever its first extent is."""
+    built = model(
+        [node("Relu", "x", "y"), node("Identity", "t", "z")],
+        [("x", ["N", 3])],
+        [("y", ["N", 3]), ("z", None)],
+        [stored("t", np.ones((1, 2)))],
+    )
+    network = import_model(built).network
+
+    assert [True, False] == [item.batched for item in network.outputs]
+
+
+def test_nodes_in_any_order_are_sorted():
+    """A graph whose nodes are not in order of use is read, and the reference too."""
+    built = model(
+        [node("Tanh", "h", "y"), node("Relu", "x", "h")], [("x", ["N", 3])], [("y", None)]
+    )
+    imported = import_model(built)
+    x = np.array([[1.0, -2.0, 0.5]])
+
+    assert np.abs(np.tanh(np.maximum(x, 0)) - imported.network(x)).max() < 1e-12
+    assert np.abs(imported.reference([x])[0] - imported.network(x)).max() < 1e-6
+
+
+def test_old_forms_of_operators_agree_with_the_corrected_reference():
+    """Batch norm of opset 9 and softmax over all axes of opset 11, which the package gets wrong."""
+    rng = np.random.default_rng(8)
+    parts = [stored(n, rng.uniform(0.5, 1.5, 2)) for n in "sbmv"]
+    built = model(
+        [
+            node("BatchNormalization", "x s b m v", "n"),
+            node("Softmax", "n", "p", axis=2),
+            node("LogSoftmax", "p", "y", axis=1),
+        ],
+        [("x", ["N", 2, 3, 4])], [("y", None)], parts, opset=9,
+    )  # fmt: skip
+
+    assert_agrees(built, rng.normal(size=(5, 2, 3, 4)).astype(np.float32))

@@ -8,39 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from nneq.adapters.base import Imported
-from nneq.adapters.onnx import operators as _operators
 from nneq.adapters.onnx import schema as schemas
-from nneq.adapters.onnx.heads import Heads, find_heads
-from nneq.adapters.onnx.ports import InputSpec, input_specs, labelled
+from nneq.adapters.onnx.heads import find_heads
+from nneq.adapters.onnx.ports import input_specs, labelled
+from nneq.adapters.onnx.program import Program, check_names
 from nneq.adapters.onnx.read import parse, read_model
 from nneq.adapters.onnx.reference import Runner
-from nneq.adapters.onnx.structure import check_expansion, needed, ordered
-from nneq.adapters.onnx.tensors import element_dtype, tensor_to_array
+from nneq.adapters.onnx.rows import separate_rows
+from nneq.adapters.onnx.structure import check_expansion
 from nneq.adapters.onnx.upgrade import upgraded
-from nneq.adapters.onnx.walk import Scope, Walk
 from nneq.errors import NneqError, UnsupportedError, problems_message
-from nneq.ir import Affine, Constant, Network, Softmax, Source
-from nneq.lowering import Builder, Value
-from nneq.passes import tidy
 
 __all__ = ["import_bytes", "import_model"]
 
-Array = np.ndarray[Any, Any]
 Examples = Sequence[Any] | Mapping[str, Any] | None
-
-_WAY_OUT = (
-    "what to do: export the model again without these operators (opset 17 or newer, inference "
-    "mode), or cut it before them with onnx.utils.extract_model"
-)
-
-_CORRECT = (
-    "what to do: correct the named nodes (onnx.checker.check_model may say more), or export the "
-    "model again"
-)
 
 
 def import_bytes(
@@ -169,156 +153,17 @@ def _converted(
     check_expansion(model, functions)
     model = upgraded(model)
     opsets = _opsets(model, label)
-    _check_names(model)
+    check_names(model)
     specs = input_specs(model, example_inputs)
     heads = find_heads(model)
-    builder = Builder()
-    walk = Walk(builder, functions, _stored_reader(builder, folder))
-    scope = Scope()
-    walk.codes = {port.name: port.type.tensor_type.elem_type for port in model.graph.input}
-    walk.add_stored(model.graph, scope)
-    for spec in specs:
-        scope.values[spec.label] = _input(builder, spec)
-    nodes = ordered(model.graph.node, scope.names(), f"the graph of {label!r}")
-    values = _outputs(walk, nodes, scope, opsets, heads)
-    if walk.problems:
-        kind = NneqError if walk.malformed else UnsupportedError
-        headline = f"cannot read {label!r} as equations"
-        remedy = _CORRECT if walk.malformed else _WAY_OUT
-        raise kind(problems_message(headline, walk.problems, remedy))
-    batched = [spec.batched for spec in specs]
-    network = _network(builder, values, heads, walk, any(batched), label, opsets, model)
+    program = Program(model, label, folder, functions, opsets, heads)
+    network = separate_rows(program, specs, program.network(specs))
     network = labelled(network, input_names, output_names)
     again = model if reread is None else reread
     reference = Runner(again, folder, [s.label for s in specs], [h.tensor for h in heads.outputs])
-    symbolic = any(batched) and all(spec.symbolic for spec in specs if spec.batched)
+    symbolic = any(s.batched for s in specs) and all(s.symbolic for s in specs if s.batched)
     return Imported(network, reference, symbolic)
-
-
-def _check_names(model: ModelProto) -> None:
-    """Refuse two stored tensors of one name: nothing says which one is meant."""
-    seen: set[str] = set()
-    twice = []
-    stored = [t.name for t in model.graph.initializer]
-    stored += [s.values.name for s in model.graph.sparse_initializer]
-    for name in stored:
-        if name in seen:
-            twice.append(f"initialiser {name[:120]!r} is stored twice")
-        seen.add(name)
-    if twice:
-        remedy = "give every stored tensor its own name"
-        raise NneqError(problems_message("names are not unique", twice[:20], remedy))
 
 
 def _standard(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
-
-
-def _stored_reader(builder: Builder, folder: Path | None) -> Any:
-    def load(tensor: TensorProto) -> Value:
-        try:
-            array = tensor_to_array(tensor, folder)
-        except NneqError as error:
-            msg = f"initialiser {tensor.name[:120]!r}: {error}"
-            raise type(error)(msg) from None
-        if array.dtype.kind == "f" and array.size and np.isnan(array).any():
-            msg = (
-                f"initialiser {tensor.name[:120]!r} holds NaN ({int(np.isnan(array).sum())} of "
-                f"{array.size} entries); a model with such weights has no values: train it again"
-            )
-            raise NneqError(msg)
-        return builder.constant(array)
-
-    return load
-
-
-def _input(builder: Builder, spec: InputSpec) -> Value:
-    return builder.input(spec.shape, label=spec.label, dtype=spec.dtype, batched=spec.batched)
-
-
-def _outputs(
-    walk: Walk, nodes: Any, scope: Scope, opsets: Mapping[str, int], heads: Heads
-) -> list[Value | None]:
-    names = [head.tensor for head in heads.outputs]
-    problems = [name for name in names if name not in scope.names()]
-    made = {name for node in nodes for name in node.output}
-    missing = [name for name in problems if name not in made]
-    if missing:
-        msg = f"nothing makes the output {missing[0]!r}; add the node that makes it"
-        raise NneqError(msg)
-    walk.run(needed(nodes, names), scope, opsets)
-    return [scope.find(name) for name in names]
-
-
-def _network(
-    builder: Builder,
-    values: Sequence[Value | None],
-    heads: Heads,
-    walk: Walk,
-    batched: bool,
-    label: str,
-    opsets: Mapping[str, int],
-    model: ModelProto,
-) -> Network:
-    outputs = []
-    flags = []
-    for value, head in zip(values, heads.outputs, strict=True):
-        if value is None:
-            msg = f"the output {head.name!r} could not be made"
-            raise NneqError(msg)
-        dtype = value.dtype if head.code is None else element_dtype(head.code)
-        outputs.append((Value(value.shape, dtype, value.node, value.array), head.name))
-        flags.append(batched and value.shape[:1] == (1,) and head.batched)
-    details = [("opset", ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in sorted(opsets.items())))]
-    if model.producer_name:
-        producer = f"{model.producer_name} {model.producer_version}".strip()
-        details.append(("producer", producer[:120]))
-    source = Source(
-        framework="onnx",
-        label=label,
-        details=tuple(details),
-        notes=(*heads.notes, *dict.fromkeys(walk.notes)),
-    )
-    entry_labels = [
-        head.classes if len(head.classes) == value.size else ()
-        for head, (value, _) in zip(heads.outputs, outputs, strict=True)
-    ]
-    network = tidy(
-        builder.build(outputs, source=source, batched=flags, entry_labels=entry_labels)
-    )
-    _check_finite(network)
-    return network
-
-
-def _check_finite(network: Network) -> None:
-    """Refuse weights that are NaN or infinite (minus infinity before a softmax is a mask)."""
-    problems = []
-    masks = any(isinstance(node, Softmax) for node in network.nodes)
-    for node in network.nodes:
-        arrays: list[Array] = []
-        if isinstance(node, Affine):
-            arrays = [array for term in node.terms for array in term.map.parameters]
-            if node.bias is not None:
-                arrays.append(node.bias)
-        elif isinstance(node, Constant):
-            arrays = [node.value]
-        for array in arrays:
-            if array.dtype.kind == "f" and array.size and not _finite(array, masks=masks):
-                problems.append(f"node {node.origin!r}: {_count(array)}")
-    if problems:
-        remedy = "the model has no finite values with such weights: train or export it again"
-        raise NneqError(problems_message("weights are not finite", problems[:20], remedy))
-
-
-def _finite(array: Array, *, masks: bool) -> bool:
-    core = array[tuple(slice(0, 1) if s == 0 else slice(None) for s in array.strides)]
-    known = np.isfinite(core)
-    return bool(known.all()) or (masks and bool((known | np.isneginf(core)).all()))
-
-
-def _count(array: Array) -> str:
-    nan, inf = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-    return f"{nan} entries are NaN and {inf} infinite, of {array.size}"
-
-
-_REGISTERED = _operators.OPERATORS

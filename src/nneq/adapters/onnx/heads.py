@@ -65,9 +65,7 @@ def find_heads(model: ModelProto) -> Heads:
     notes = []
     if labels and heads:
         names = ", ".join(repr(port.name[:60]) for port in labels)
-        notes.append(
-            f"the label output {names} was left out: it is the class of the largest score"
-        )
+        notes.append(f"the label output {names} was left out: it is the class of the largest score")
     elif labels:
         heads = [_plain(port, makers) for port in labels]
         if any(_is_text(port) for port in labels):

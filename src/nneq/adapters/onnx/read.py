@@ -49,9 +49,10 @@ def read_model(path: str | os.PathLike[str]) -> ModelProto:
         msg = f"{label!r} has {found.st_size} bytes, above 2 GiB; store weights as external data"
         raise NneqError(msg)
     try:
-        with where.open("rb") as stream, mmap.mmap(
-            stream.fileno(), 0, access=mmap.ACCESS_READ
-        ) as view:
+        with (
+            where.open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view,
+        ):
             _scan(view, label)
             data = bytes(view)
     except OSError as error:

@@ -51,12 +51,16 @@ class Runner:
         """
         from onnx.reference import ReferenceEvaluator
 
+        from nneq.adapters.onnx.reference_ops import replacements
+
         if self._session is None:
             model = self._read if isinstance(self._read, ModelProto) else self._read()
             ports = model.graph.input
             self._types = {port.name: port.type.tensor_type.elem_type for port in ports}
+            versions = [o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}]
+            own = replacements(max(versions, default=1))
             try:
-                self._session = ReferenceEvaluator(self._pruned(model))
+                self._session = ReferenceEvaluator(self._pruned(model), new_ops=own)
             except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
                 msg = f"the onnx reference cannot run this model: {error}"
                 raise NneqError(msg) from error
@@ -73,7 +77,7 @@ class Runner:
         return [np.asarray(value) for value in found]
 
     def _pruned(self, model: ModelProto) -> ModelProto:
-        """Return the model without nodes that reach no wanted output, external data loaded.
+        """Return the model in order, without idle nodes, with its external data loaded.
 
         Functions are expanded first: the reference does not hand attributes on to every operator.
         """
@@ -86,7 +90,8 @@ class Runner:
         external = any(map(external_data_helper.uses_external_data, graph.initializer))
         declared = [port.name for port in graph.output]
         endless = any(node.op_type == "Loop" and not node.input[1] for node in kept)
-        whole = len(kept) == len(graph.node) and declared == self._outputs
+        made = [list(node.output) for node in kept]
+        whole = declared == self._outputs and made == [list(node.output) for node in graph.node]
         if whole and not external and not endless:
             return model
         copy = ModelProto()

@@ -208,8 +208,10 @@ def sparse_to_array(sparse: SparseTensorProto) -> Array:
         indices = indices @ steps
     else:
         inside = indices.ndim == 1
-    if not inside or len(indices) != values.size or (
-        indices.size and (int(indices.min()) < 0 or int(indices.max()) >= count)
+    if (
+        not inside
+        or len(indices) != values.size
+        or (indices.size and (int(indices.min()) < 0 or int(indices.max()) >= count))
     ):
         msg = "a sparse tensor whose indices do not fit its shape"
         raise NneqError(msg)

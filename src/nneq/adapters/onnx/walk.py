@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+from onnx import FunctionProto, GraphProto, NodeProto
 
 from nneq.adapters.onnx import schema as schemas
+from nneq.adapters.onnx.binding import bound, call_attributes, origin_of
 from nneq.adapters.onnx.call import OPERATORS, Call
 from nneq.adapters.onnx.limits import MAX_CONSTANT, MAX_DEPTH, MAX_LIVE, MAX_NODES, check_size
 from nneq.adapters.onnx.structure import (
@@ -25,6 +26,7 @@ from nneq.adapters.onnx.structure import (
     reads,
 )
 from nneq.adapters.onnx.tensors import sparse_to_array
+from nneq.adapters.onnx.views import check_views, held_extents, largest_stored
 from nneq.errors import NneqError, UnsupportedError
 from nneq.lowering import Builder, Value
 
@@ -117,9 +119,7 @@ class Walk:
                 raise UnsupportedError(msg)
             self._one(node, place, scope, opsets)
 
-    def _one(
-        self, node: NodeProto, place: int, scope: Scope, opsets: Mapping[str, int]
-    ) -> None:
+    def _one(self, node: NodeProto, place: int, scope: Scope, opsets: Mapping[str, int]) -> None:
         label = node_label(node, place)
         outside = self.builder.origin
         self.builder.origin = label
@@ -146,7 +146,7 @@ class Walk:
         kind = f"{domain_of(node)}.{node.op_type}" if domain_of(node) else node.op_type
         kind += f"-{version}" if version is not None else ""
         inside = f", in {' > '.join(self.trail[-3:])}" if self.trail else ""
-        trace = _origin(node)
+        trace = origin_of(node)
         source = f", from {trace}" if trace else ""
         text = " ".join(reason.split())
         self.problems.append(f"node {label!r} ({kind}{inside}{source}): {text[:400]}")
@@ -173,15 +173,15 @@ class Walk:
                 raise _unknown_operator(domain, schema)
             return [None] * len(node.output)
         if handler is not None:
-            _check_views(node, inputs)
+            check_views(node, inputs)
             made = handler(Call(node, domain, int(version or 1), inputs, self, scope, opsets))
             found: list[Value | None] = [made] if isinstance(made, Value) else [*made]
             for value in found:
                 if value is not None and value.array is None:
                     check_size(value.shape, MAX_LIVE, "the result")
                 elif value is not None:
-                    limit = max(MAX_CONSTANT, _stored(inputs))
-                    check_size(_held(value), limit, "the result")
+                    limit = max(MAX_CONSTANT, largest_stored(inputs))
+                    check_size(held_extents(value), limit, "the result")
             return found
         body = self._schema_body(node, schema, int(version or 1), inputs)
         if body is None:
@@ -248,8 +248,8 @@ class Walk:
                 for k, name in enumerate(function.input)
                 if k >= len(inputs) or inputs[k] is None
             }
-            attributes = _call_attributes(node, function, schema)
-            body = [_bound(inner, attributes, absent) for inner in function.node]
+            attributes = call_attributes(node, function, schema)
+            body = [bound(inner, attributes, absent) for inner in function.node]
             where = f"function {function.name!r}"
             wanted = {f: o for f, o in zip(function.output, node.output, strict=False) if o}
             nodes = needed(ordered(body, scope.names(), where), wanted)
@@ -260,8 +260,7 @@ class Walk:
             self.run(nodes, scope, {**opsets, **own})
             used = list(function.output)[: len(node.output)]
             return [
-                scope.find(name) if name in wanted and name not in absent else None
-                for name in used
+                scope.find(name) if name in wanted and name not in absent else None for name in used
             ]
         finally:
             self._leave()
@@ -332,45 +331,8 @@ def _loader(load: Callable[[Any], Value], stored: Any) -> Loader:
     return lambda: load(stored)
 
 
-def _stored(inputs: Sequence[Value | None]) -> int:
-    """Return how large the largest constant operand is (a weight of the file may be large)."""
-    return max((v.size for v in inputs if v is not None and v.array is not None), default=0)
-
-
-def _held(value: Value) -> list[int]:
-    """Return the extents of a constant that take memory (a broadcast axis takes none)."""
-    if value.array is None:
-        return list(value.shape)
-    pairs = zip(value.array.shape, value.array.strides, strict=True)
-    return [size if stride else min(size, 1) for size, stride in pairs]
-
-
-_KEEP_VIEWS = {
-    "BatchNormalization", "Cast", "Conv", "ConvTranspose", "Dropout", "Expand", "Flatten", "Gemm",
-    "Identity", "MatMul", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Transpose",
-    "Unsqueeze",
-}  # fmt: skip
-
-
-def _check_views(node: NodeProto, inputs: Sequence[Value | None]) -> None:
-    """Refuse to fill in a huge repeated constant; operators that keep it a view may take it.
-
-    Raises:
-        UnsupportedError: when the operator would write every entry of it.
-    """
-    for value in inputs:
-        if value is None or value.array is None or value.size <= MAX_CONSTANT:
-            continue
-        strides = [s for s, n in zip(value.array.strides, value.shape, strict=True) if n != 1]
-        if all(strides) or (node.op_type in _KEEP_VIEWS and not any(strides)):
-            continue
-        check_size(value.shape, MAX_CONSTANT, "the repeated constant")
-
-
 def _has_body(schema: Any | None) -> bool:
-    return schema is not None and (
-        schema.has_function or schema.has_context_dependent_function
-    )
+    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
 
 def _unknown_operator(domain: str, schema: Any | None) -> UnsupportedError:
@@ -384,55 +346,3 @@ def _unknown_operator(domain: str, schema: Any | None) -> UnsupportedError:
         f"there is no such operator in {place} at this opset; export the model with standard "
         "operators"
     )
-
-
-def _origin(node: NodeProto) -> str:
-    """Return where an exporter says the node came from, or empty text."""
-    for entry in node.metadata_props:
-        if entry.key in {"namespace", "pkg.torch.onnx.namespace"}:
-            return str(entry.value)[:120]
-        if entry.key.endswith("stack_trace"):
-            lines = [line.strip() for line in entry.value.splitlines() if line.strip()]
-            return lines[-1][:120] if lines else ""
-    return ""
-
-
-def _call_attributes(
-    node: NodeProto, function: FunctionProto, schema: Any | None
-) -> dict[str, AttributeProto]:
-    """Return what attribute references inside a function's body mean for this call."""
-    found = {a.name: a for a in function.attribute_proto}
-    if schema is not None:
-        for name, declared in schema.attributes.items():
-            if declared.default_value.type:
-                found[name] = declared.default_value
-    found.update({a.name: a for a in node.attribute})
-    return found
-
-
-def _bound(
-    node: NodeProto, attributes: Mapping[str, AttributeProto], absent: set[str]
-) -> NodeProto:
-    """Return a copy of a function's node with its attribute references filled in."""
-    if not any(a.ref_attr_name or a.HasField("g") for a in node.attribute) and not absent:
-        return node
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    del copy.attribute[:]
-    for own in node.attribute:
-        if own.ref_attr_name:
-            if own.ref_attr_name in attributes:
-                filled = copy.attribute.add()
-                filled.CopyFrom(attributes[own.ref_attr_name])
-                filled.name = own.name
-            continue
-        added = copy.attribute.add()
-        added.CopyFrom(own)
-        if own.HasField("g"):
-            bound = [_bound(inner, attributes, absent) for inner in own.g.node]
-            del added.g.node[:]
-            added.g.node.extend(bound)
-    for place, name in enumerate(copy.input):
-        if name in absent:
-            copy.input[place] = ""
-    return copy

@@ -84,9 +84,7 @@ def _pads(
     for size, k, stride, dilation in zip(spatial, kernel, strides, dilations, strict=True):
         total = max(0, (-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size)
         small = total // 2
-        found.append(
-            (small, total - small) if mode == "SAME_UPPER" else (total - small, small)
-        )
+        found.append((small, total - small) if mode == "SAME_UPPER" else (total - small, small))
     return tuple(found)
 
 

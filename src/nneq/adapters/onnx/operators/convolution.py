@@ -128,9 +128,7 @@ def conv_transpose(call: Call) -> Value:
     if weight.array is None:
         out = _live_transposed(b, x, weight, strides, dilations, groups, full)
     else:
-        inner = lm.Conv(
-            weight.array, shape, strides, dilations, ((0, 0),) * rank, groups
-        )
+        inner = lm.Conv(weight.array, shape, strides, dilations, ((0, 0),) * rank, groups)
         out = b.linear(wide(x), lm.ConvTranspose(inner))
     crop = [
         (-before, size - (whole - before))
@@ -200,9 +198,7 @@ def _live_transposed(
     """Return the transposed convolution with a live kernel: a convolution of the spread operand."""
     rank = len(strides)
     spread = [(size - 1) * stride + 1 for size, stride in zip(x.shape[2:], strides, strict=True)]
-    cut = lm.Slice(
-        (*x.shape[:2], *spread), (0,) * (rank + 2), (1, 1, *strides), tuple(x.shape)
-    )
+    cut = lm.Slice((*x.shape[:2], *spread), (0,) * (rank + 2), (1, 1, *strides), tuple(x.shape))
     wide_x = b.linear(x, lm.Place(cut))
     ins, per = weight.shape[:2]
     kernel = weight.shape[2:]

@@ -179,8 +179,10 @@ def softmax(call: Call) -> Value:
     log = call.node.op_type == "LogSoftmax"
     rank = len(x.shape)
     if rank == 0:
-        return b.scale(x, np.array(0.0)) if log else b.add(
-            b.scale(x, np.array(0.0)), b.constant(np.float64(1.0))
+        return (
+            b.scale(x, np.array(0.0))
+            if log
+            else b.add(b.scale(x, np.array(0.0)), b.constant(np.float64(1.0)))
         )
     axis = call.axis(int(call.attribute("axis")), rank)
     if call.since >= 13:

@@ -24,8 +24,10 @@ def _floats(call: Call, name: str) -> Array | None:
 
 
 def _number(x: Value) -> Value:
-    return x if x.dtype.kind == "f" and x.array is None else (
-        wide(x) if x.dtype.kind == "f" else retyped(x, np.float32)
+    return (
+        x
+        if x.dtype.kind == "f" and x.array is None
+        else (wide(x) if x.dtype.kind == "f" else retyped(x, np.float32))
     )
 
 
@@ -188,5 +190,3 @@ def imputer(call: Call) -> Value:
         raise call.refuse(msg)
     call.walk.notes.append("the imputer is the identity: missing values are not real numbers")
     return call.input(0)
-
-

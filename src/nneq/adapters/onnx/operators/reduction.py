@@ -67,9 +67,7 @@ def _product(b: Builder, x: Value, axes: tuple[int, ...], keep: bool) -> Value:
     flat = b.reshape(b.permute(x, [*rest, *axes]), (*lead, count))
     while flat.shape[-1] > 1:
         half, odd = divmod(flat.shape[-1], 2)
-        paired = b.multiply(
-            b.slice_axis(flat, -1, 0, half), b.slice_axis(flat, -1, half, half)
-        )
+        paired = b.multiply(b.slice_axis(flat, -1, 0, half), b.slice_axis(flat, -1, half, half))
         tail = [b.slice_axis(flat, -1, 2 * half, 1)] if odd else []
         flat = b.concat([paired, *tail], -1) if tail else paired
     kept = tuple(1 if k in axes else s for k, s in enumerate(x.shape))
