@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 __all__ = ["CASES", "REFUSED", "Case"]
 
@@ -60,31 +60,31 @@ for name in [
     "rrelu",
     "hardtanh",
 ]:
-    add(name, getattr(F, name))
-add("log_sigmoid", F.logsigmoid)
+    add(name, getattr(functional, name))
+add("log_sigmoid", functional.logsigmoid)
 add("log_sigmoid_forward", lambda x: aten.log_sigmoid_forward(x)[0])
-add("gelu", lambda x: F.gelu(x, approximate="tanh"))
-add("elu", lambda x: F.elu(x, 1.3))
+add("gelu", lambda x: functional.gelu(x, approximate="tanh"))
+add("elu", lambda x: functional.elu(x, 1.3))
 add("elu", lambda x: aten.elu(x, 1.3, 0.7, 1.9))
-add("celu", lambda x: F.celu(x, 0.4))
-add("softplus", lambda x: F.softplus(x, beta=2.5, threshold=1.0))
-add("softplus", lambda x: F.softplus(30 * x))
-add("threshold", lambda x: F.threshold(x, 0.1, -2.0))
-add("threshold", lambda x: F.threshold(x, 0.2, 0.0))
-add("threshold", lambda x: F.threshold(x, 0.0, 0.0))
-add("prelu", lambda x: F.prelu(x, weights(3)))
-add("prelu", lambda x: F.prelu(x, weights(1)))
-add("prelu", lambda x, w: F.prelu(x, w), (2, 3, 4), (3,))
+add("celu", lambda x: functional.celu(x, 0.4))
+add("softplus", lambda x: functional.softplus(x, beta=2.5, threshold=1.0))
+add("softplus", lambda x: functional.softplus(30 * x))
+add("threshold", lambda x: functional.threshold(x, 0.1, -2.0))
+add("threshold", lambda x: functional.threshold(x, 0.2, 0.0))
+add("threshold", lambda x: functional.threshold(x, 0.0, 0.0))
+add("prelu", lambda x: functional.prelu(x, weights(3)))
+add("prelu", lambda x: functional.prelu(x, weights(1)))
+add("prelu", lambda x, w: functional.prelu(x, w), (2, 3, 4), (3,))
 add("_prelu_kernel", lambda x: aten._prelu_kernel(x, weights(1, 3, 1)))
-add("glu", lambda x: F.glu(x, -1))
-add("softmax", lambda x: F.softmax(x, 1))
+add("glu", lambda x: functional.glu(x, -1))
+add("softmax", lambda x: functional.softmax(x, 1))
 add("softmax", lambda x: (x + torch.full((4, 4), -torch.inf).triu(1)[1:]).softmax(-1))
 add("softmax", lambda x: x.masked_fill(weights(1, 1, 4) > 0.4, -torch.inf).softmax(-1))
 add("_softmax", lambda x: aten._softmax(x, 2, False))
 add("_safe_softmax", lambda x: aten._safe_softmax(x, 2))
-add("log_softmax", lambda x: F.log_softmax(x, 0))
+add("log_softmax", lambda x: functional.log_softmax(x, 0))
 add("_log_softmax", lambda x: aten._log_softmax(x, 2, False))
-add("dropout", lambda x: F.dropout(x, 0.5, training=False))
+add("dropout", lambda x: functional.dropout(x, 0.5, training=False))
 add("feature_dropout", lambda x: aten.feature_dropout(x, 0.5, False))
 add("native_dropout", lambda x: aten.native_dropout(x, 0.5, False)[0])
 
@@ -172,22 +172,27 @@ add("xlogy", lambda x: torch.xlogy(2.0, x.abs()), (2, 3))
 
 # ------------------------------------------------------------------ attention
 Q = (2, 2, 3, 4)
-add("scaled_dot_product_attention", lambda q, k: F.scaled_dot_product_attention(q, k, k), Q, Q)
 add(
     "scaled_dot_product_attention",
-    lambda q, k: F.scaled_dot_product_attention(q, k, k, is_causal=True, scale=0.3),
+    lambda q, k: functional.scaled_dot_product_attention(q, k, k),
+    Q,
+    Q,
+)
+add(
+    "scaled_dot_product_attention",
+    lambda q, k: functional.scaled_dot_product_attention(q, k, k, is_causal=True, scale=0.3),
     Q,
     (2, 2, 5, 4),
 )
 add(
     "scaled_dot_product_attention",
-    lambda q, k: F.scaled_dot_product_attention(q, k, k, attn_mask=weights(3, 5) > -0.5),
+    lambda q, k: functional.scaled_dot_product_attention(q, k, k, attn_mask=weights(3, 5) > -0.5),
     Q,
     (2, 2, 5, 4),
 )
 add(
     "scaled_dot_product_attention",
-    lambda q, k: F.scaled_dot_product_attention(
+    lambda q, k: functional.scaled_dot_product_attention(
         q, k, k, attn_mask=torch.where(weights(3, 5) > -0.5, weights(3, 5), -torch.inf)
     ),
     Q,
@@ -195,20 +200,22 @@ add(
 )
 add(
     "scaled_dot_product_attention",
-    lambda q, k, m: F.scaled_dot_product_attention(q, k, k, attn_mask=m),
+    lambda q, k, m: functional.scaled_dot_product_attention(q, k, k, attn_mask=m),
     Q,
     (2, 2, 5, 4),
     (3, 5),
 )
 add(
     "scaled_dot_product_attention",
-    lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=(m > 0) | torch.eye(3).bool()),
+    lambda q, m: functional.scaled_dot_product_attention(
+        q, q, q, attn_mask=(m > 0) | torch.eye(3).bool()
+    ),
     Q,
     (3, 3),
 )
 add(
     "scaled_dot_product_attention",
-    lambda q, k: F.scaled_dot_product_attention(q, k, k, enable_gqa=True),
+    lambda q, k: functional.scaled_dot_product_attention(q, k, k, enable_gqa=True),
     (1, 4, 3, 2),
     (1, 2, 5, 2),
 )
@@ -248,13 +255,17 @@ add("clamp_max", lambda x: torch.clamp_max(x, 0.1))
 add("heaviside", lambda x: torch.heaviside(x.round(), torch.tensor(0.3, dtype=torch.float64)))
 
 # ------------------------------------------------------------------ convolutions
-add("conv1d", lambda x: F.conv1d(x, weights(4, 3, 2), weights(4), stride=2), (2, 3, 7))
-add("conv1d", lambda x: F.conv1d(x, weights(4, 3, 2)), (3, 7))
-add("conv1d", lambda x: F.conv1d(x, weights(4, 3, 4), padding="same"), (2, 3, 7))
-add("conv1d", lambda x: F.conv1d(x, weights(4, 3, 4), padding="valid"), (2, 3, 7))
-add("conv2d", lambda x: F.conv2d(x, weights(4, 1, 2, 3), groups=2, padding=(1, 2)), (2, 2, 5, 6))
-add("conv2d", lambda x: F.conv2d(x, weights(4, 2, 2, 2), dilation=2), (2, 2, 5, 6))
-add("conv3d", lambda x: F.conv3d(x, weights(2, 2, 2, 1, 2), weights(2)), (1, 2, 3, 4, 3))
+add("conv1d", lambda x: functional.conv1d(x, weights(4, 3, 2), weights(4), stride=2), (2, 3, 7))
+add("conv1d", lambda x: functional.conv1d(x, weights(4, 3, 2)), (3, 7))
+add("conv1d", lambda x: functional.conv1d(x, weights(4, 3, 4), padding="same"), (2, 3, 7))
+add("conv1d", lambda x: functional.conv1d(x, weights(4, 3, 4), padding="valid"), (2, 3, 7))
+add(
+    "conv2d",
+    lambda x: functional.conv2d(x, weights(4, 1, 2, 3), groups=2, padding=(1, 2)),
+    (2, 2, 5, 6),
+)
+add("conv2d", lambda x: functional.conv2d(x, weights(4, 2, 2, 2), dilation=2), (2, 2, 5, 6))
+add("conv3d", lambda x: functional.conv3d(x, weights(2, 2, 2, 1, 2), weights(2)), (1, 2, 3, 4, 3))
 add(
     "convolution",
     lambda x: aten.convolution(x, weights(4, 2, 2), None, [1], [1], [1], False, [0], 1),
@@ -272,30 +283,43 @@ add(
     ),
     (2, 2, 5),
 )
-add("conv_transpose1d", lambda x: F.conv_transpose1d(x, weights(3, 2, 3), stride=2), (2, 3, 5))
-add("conv_transpose1d", lambda x: F.conv_transpose1d(x, weights(3, 2, 3), weights(2)), (3, 5))
 add(
     "conv_transpose1d",
-    lambda x: F.conv_transpose1d(x, weights(3, 2, 3), stride=3, output_padding=2),
+    lambda x: functional.conv_transpose1d(x, weights(3, 2, 3), stride=2),
+    (2, 3, 5),
+)
+add(
+    "conv_transpose1d",
+    lambda x: functional.conv_transpose1d(x, weights(3, 2, 3), weights(2)),
+    (3, 5),
+)
+add(
+    "conv_transpose1d",
+    lambda x: functional.conv_transpose1d(x, weights(3, 2, 3), stride=3, output_padding=2),
     (2, 3, 5),
 )
 add(
     "conv_transpose2d",
-    lambda x: F.conv_transpose2d(
+    lambda x: functional.conv_transpose2d(
         x, weights(4, 2, 3, 2), weights(4), stride=2, padding=1, output_padding=1, groups=2
     ),
     (2, 4, 3, 4),
 )
 add(
     "conv_transpose3d",
-    lambda x: F.conv_transpose3d(x, weights(2, 1, 2, 2, 2), dilation=2, padding=1),
+    lambda x: functional.conv_transpose3d(x, weights(2, 1, 2, 2, 2), dilation=2, padding=1),
     (1, 2, 2, 3, 2),
 )
 
 # ------------------------------------------------------------------ distances
-add("cosine_similarity", lambda x, y: F.cosine_similarity(x, y, dim=-1), (2, 3, 4), (3, 4))
-add("pairwise_distance", lambda x, y: F.pairwise_distance(x, y, p=3.0), (2, 4), (2, 4))
-add("pairwise_distance", lambda x, y: F.pairwise_distance(x, y, keepdim=True), (2, 4), (2, 4))
+add("cosine_similarity", lambda x, y: functional.cosine_similarity(x, y, dim=-1), (2, 3, 4), (3, 4))
+add("pairwise_distance", lambda x, y: functional.pairwise_distance(x, y, p=3.0), (2, 4), (2, 4))
+add(
+    "pairwise_distance",
+    lambda x, y: functional.pairwise_distance(x, y, keepdim=True),
+    (2, 4),
+    (2, 4),
+)
 add("cdist", lambda x, y: torch.cdist(x, y, p=1.0), (2, 3, 4), (2, 5, 4))
 add("_cdist_forward", lambda x, y: aten._cdist_forward(x, y, 2.0, None), (3, 4), (5, 4))
 
@@ -308,16 +332,18 @@ def whole(x: torch.Tensor, most: int) -> torch.Tensor:
     return (x.abs() * 3).to(torch.int64) % most
 
 
-add("embedding", lambda x: F.embedding(whole(x, 5), weights(5, 3)), (2, 4))
+add("embedding", lambda x: functional.embedding(whole(x, 5), weights(5, 3)), (2, 4))
 for mode in ("sum", "mean", "max"):
     add(
         "embedding_bag",
-        lambda x, m=mode: F.embedding_bag(whole(x, 5), weights(5, 3), mode=m),
+        lambda x, m=mode: functional.embedding_bag(whole(x, 5), weights(5, 3), mode=m),
         (2, 4),
     )
 add(
     "embedding_bag",
-    lambda x, y: F.embedding_bag(whole(x, 5), weights(5, 3), mode="sum", per_sample_weights=y),
+    lambda x, y: functional.embedding_bag(
+        whole(x, 5), weights(5, 3), mode="sum", per_sample_weights=y
+    ),
     (2, 4),
     (2, 4),
 )
@@ -326,7 +352,7 @@ add(
     lambda x: aten._embedding_bag(weights(5, 3), whole(x, 5), torch.tensor([0, 2]))[0],
     (4,),
 )
-add("one_hot", lambda x: F.one_hot(whole(x, 4), 4), (2, 3))
+add("one_hot", lambda x: functional.one_hot(whole(x, 4), 4), (2, 3))
 add("index_select", lambda x: x.index_select(1, torch.tensor([2, 0])))
 add("index_select", lambda x, y: x.index_select(1, whole(y, 3)), (2, 3, 4), (5,))
 add("gather", lambda x: x[:, :, 0].gather(1, INDEX), (2, 3, 4))
@@ -364,9 +390,9 @@ add(
 )
 
 # ------------------------------------------------------------------ matrix products
-add("linear", lambda x: F.linear(x, weights(5, 4), weights(5)))
-add("linear", lambda x, w, b: F.linear(x, w, b), (2, 4), (5, 4), (5,))
-add("linear", lambda w: F.linear(weights(2, 4), w), (5, 4))
+add("linear", lambda x: functional.linear(x, weights(5, 4), weights(5)))
+add("linear", lambda x, w, b: functional.linear(x, w, b), (2, 4), (5, 4), (5,))
+add("linear", lambda w: functional.linear(weights(2, 4), w), (5, 4))
 add("matmul", lambda x: x @ weights(4, 2))
 add("matmul", lambda x: weights(2, 3) @ x)
 add("matmul", lambda x, y: x @ y, (2, 3, 4), (4,))
@@ -382,7 +408,9 @@ add("addbmm", lambda x, y, z: torch.addbmm(x, y, z), (3, 1), (2, 3, 4), (2, 4, 1
 add("addmv", lambda x, y, z: torch.addmv(x, y, z), (2,), (2, 3), (3,))
 add("addr", lambda x, y, z: torch.addr(x, y, z, alpha=2), (2, 3), (2,), (3,))
 add("outer", torch.outer, (3,), (2,))
-add("bilinear", lambda x, y: F.bilinear(x, y, weights(5, 3, 4), weights(5)), (2, 3), (2, 4))
+add(
+    "bilinear", lambda x, y: functional.bilinear(x, y, weights(5, 3, 4), weights(5)), (2, 3), (2, 4)
+)
 add("einsum", lambda x, y: torch.einsum("bij,bjk->bik", x, y), (2, 3, 4), (2, 4, 5))
 add("einsum", lambda x: torch.einsum("bij,jk->bk", x, weights(4, 5)))
 add("einsum", lambda x: torch.einsum("bii->bi", x), (2, 3, 3))
@@ -393,47 +421,61 @@ add("einsum", lambda x: torch.einsum("ij->", x), (2, 3))
 # ------------------------------------------------------------------ normalisation
 add(
     "batch_norm",
-    lambda x: F.batch_norm(x, weights(3), weights(3).abs() + 0.5, weights(3), weights(3)),
+    lambda x: functional.batch_norm(x, weights(3), weights(3).abs() + 0.5, weights(3), weights(3)),
 )
-add("batch_norm", lambda x: F.batch_norm(x, weights(3), weights(3).abs() + 0.5, eps=0.1), (2, 3))
+add(
+    "batch_norm",
+    lambda x: functional.batch_norm(x, weights(3), weights(3).abs() + 0.5, eps=0.1),
+    (2, 3),
+)
 add(
     "_native_batch_norm_legit_no_training",
     lambda x: aten._native_batch_norm_legit_no_training(
         x, None, None, weights(3), weights(3).abs() + 0.5, 0.1, 1e-5
     )[0],
 )
-add("_native_batch_norm_legit", lambda x: F.batch_norm(x, None, None, training=True), (1, 3, 4))
-add("instance_norm", lambda x: F.instance_norm(x, weight=weights(3), bias=weights(3)))
+add(
+    "_native_batch_norm_legit",
+    lambda x: functional.batch_norm(x, None, None, training=True),
+    (1, 3, 4),
+)
+add("instance_norm", lambda x: functional.instance_norm(x, weight=weights(3), bias=weights(3)))
 add(
     "instance_norm",
-    lambda x: F.instance_norm(x, weights(3), weights(3).abs() + 0.5, use_input_stats=False),
+    lambda x: functional.instance_norm(
+        x, weights(3), weights(3).abs() + 0.5, use_input_stats=False
+    ),
 )
-add("group_norm", lambda x: F.group_norm(x, 2, weights(4), weights(4)), (2, 4, 3))
+add("group_norm", lambda x: functional.group_norm(x, 2, weights(4), weights(4)), (2, 4, 3))
 add(
     "native_group_norm",
     lambda x: aten.native_group_norm(x, None, None, 2, 4, 3, 2, 1e-5)[0],
     (2, 4, 3),
 )
-add("layer_norm", lambda x: F.layer_norm(x, (3, 4), weights(3, 4), weights(3, 4)))
+add("layer_norm", lambda x: functional.layer_norm(x, (3, 4), weights(3, 4), weights(3, 4)))
 add("native_layer_norm", lambda x: aten.native_layer_norm(x, (4,), None, None, 1e-5)[0])
-add("rms_norm", lambda x: F.rms_norm(x, (4,), weights(4)))
-add("rms_norm", lambda x: F.rms_norm(x, (4,), eps=0.1))
+add("rms_norm", lambda x: functional.rms_norm(x, (4,), weights(4)))
+add("rms_norm", lambda x: functional.rms_norm(x, (4,), eps=0.1))
 
 # ------------------------------------------------------------------ pooling
 for rank, shape in ((1, (2, 3, 7)), (2, (2, 2, 6, 7)), (3, (1, 2, 4, 5, 4))):
     for kind in ("max", "avg"):
-        pool = getattr(F, f"{kind}_pool{rank}d")
+        pool = getattr(functional, f"{kind}_pool{rank}d")
         add(f"{kind}_pool{rank}d", lambda x, f=pool: f(x, 2, stride=3, padding=1), shape)
         add(f"{kind}_pool{rank}d", lambda x, f=pool: f(x, 3, stride=2, ceil_mode=True), shape)
         add(f"{kind}_pool{rank}d", lambda x, f=pool: f(x, 2), shape[1:])
-        adaptive = getattr(F, f"adaptive_{kind}_pool{rank}d")
+        adaptive = getattr(functional, f"adaptive_{kind}_pool{rank}d")
         add(f"adaptive_{kind}_pool{rank}d", lambda x, f=adaptive: f(x, 3), shape)
         add(f"adaptive_{kind}_pool{rank}d", lambda x, f=adaptive: f(x, 1), shape[1:])
-    indexed = getattr(F, f"max_pool{rank}d_with_indices")
+    indexed = getattr(functional, f"max_pool{rank}d_with_indices")
     add(f"max_pool{rank}d_with_indices", lambda x, f=indexed: f(x, 2, padding=1), shape)
-add("max_pool2d", lambda x: F.max_pool2d(x, (2, 3), dilation=2), (2, 2, 6, 7))
-add("avg_pool2d", lambda x: F.avg_pool2d(x, 3, padding=1, count_include_pad=False), (2, 2, 6, 7))
-add("avg_pool2d", lambda x: F.avg_pool2d(x, 3, divisor_override=5), (2, 2, 6, 7))
+add("max_pool2d", lambda x: functional.max_pool2d(x, (2, 3), dilation=2), (2, 2, 6, 7))
+add(
+    "avg_pool2d",
+    lambda x: functional.avg_pool2d(x, 3, padding=1, count_include_pad=False),
+    (2, 2, 6, 7),
+)
+add("avg_pool2d", lambda x: functional.avg_pool2d(x, 3, divisor_override=5), (2, 2, 6, 7))
 add("_adaptive_avg_pool2d", lambda x: aten._adaptive_avg_pool2d(x, [2, 3]), (2, 2, 6, 7))
 add("_adaptive_avg_pool3d", lambda x: aten._adaptive_avg_pool3d(x, [2, 3, 2]), (1, 2, 4, 5, 4))
 
@@ -518,16 +560,16 @@ add("split_with_sizes", lambda x: x.split([1, 3], 2))
 add("unbind", lambda x: x.unbind(1))
 add("constant_pad_nd", lambda x: aten.constant_pad_nd(x, [1, 2, -1, 0], 0.5))
 for mode in ("constant", "reflect", "replicate", "circular"):
-    add("pad", lambda x, m=mode: F.pad(x, (2, 1), mode=m), (2, 3, 4))
-    add("pad", lambda x, m=mode: F.pad(x, (1, 2, 0, 1), mode=m), (2, 3, 4, 3))
+    add("pad", lambda x, m=mode: functional.pad(x, (2, 1), mode=m), (2, 3, 4))
+    add("pad", lambda x, m=mode: functional.pad(x, (1, 2, 0, 1), mode=m), (2, 3, 4, 3))
 add("flip", lambda x: x.flip(0, 2))
 add("roll", lambda x: x.roll((1, 2), (0, 2)))
 add("rot90", lambda x: x.rot90(1, (1, 2)))
 add("repeat", lambda x: x.repeat(2, 1, 3, 1))
 add("repeat_interleave", lambda x: x.repeat_interleave(2, 1))
-add("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), (1, 4, 2, 3))
-add("pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 2), (1, 1, 4, 6))
-add("channel_shuffle", lambda x: F.channel_shuffle(x, 2), (1, 4, 2, 2))
+add("pixel_shuffle", lambda x: functional.pixel_shuffle(x, 2), (1, 4, 2, 3))
+add("pixel_unshuffle", lambda x: functional.pixel_unshuffle(x, 2), (1, 1, 4, 6))
+add("channel_shuffle", lambda x: functional.channel_shuffle(x, 2), (1, 4, 2, 2))
 add("unfold", lambda x: x.unfold(2, 2, 1))
 add("diagonal", lambda x: x.diagonal(0, 1, 2))
 for name, extra in (("reflection", (2, 3)), ("replication", (2, 3))):
@@ -536,8 +578,8 @@ for name, extra in (("reflection", (2, 3)), ("replication", (2, 3))):
         pads = [1, 2, 1, 0, 0, 1][: 2 * rank]
         add(f"{name}_pad{rank}d", lambda x, f=function, p=pads: f(x, p), (*extra, *(4,) * rank))
 add("as_strided", lambda x: x.as_strided((2, 2), (3, 1), 1))
-add("im2col", lambda x: F.unfold(x, 2, padding=1, stride=2), (2, 2, 4, 5))
-add("col2im", lambda x: F.fold(x, (4, 5), 2, padding=1), (2, 8, 30))
+add("im2col", lambda x: functional.unfold(x, 2, padding=1, stride=2), (2, 2, 4, 5))
+add("col2im", lambda x: functional.fold(x, (4, 5), 2, padding=1), (2, 8, 30))
 add("tril", lambda x: x.tril(-1))
 add("triu", lambda x: x.triu(1))
 add("diag_embed", lambda x: x.diag_embed(1))
@@ -553,21 +595,25 @@ add("new_full", lambda x: x + x.new_full((4,), 2.5))
 # ------------------------------------------------------------------ interpolation
 for rank, smooth in ((1, "linear"), (2, "bilinear"), (3, "trilinear")):
     shape = (1, 2, *(3, 4, 2)[:rank])
-    add(f"upsample_nearest{rank}d", lambda x: F.interpolate(x, scale_factor=2.5), shape)
+    add(f"upsample_nearest{rank}d", lambda x: functional.interpolate(x, scale_factor=2.5), shape)
     add(
         f"_upsample_nearest_exact{rank}d",
-        lambda x: F.interpolate(x, scale_factor=1.7, mode="nearest-exact"),
+        lambda x: functional.interpolate(x, scale_factor=1.7, mode="nearest-exact"),
         shape,
     )
     op = f"upsample_{smooth}{rank}d"
-    add(op, lambda x, m=smooth: F.interpolate(x, scale_factor=1.7, mode=m), shape)
-    add(op, lambda x, m=smooth, r=rank: F.interpolate(x, (5, 7, 3)[:r], mode=m), shape)
-    add(op, lambda x, m=smooth: F.interpolate(x, scale_factor=2, mode=m, align_corners=True), shape)
-add("upsample_bicubic2d", lambda x: F.interpolate(x, (5, 7), mode="bicubic"), (1, 2, 3, 4))
+    add(op, lambda x, m=smooth: functional.interpolate(x, scale_factor=1.7, mode=m), shape)
+    add(op, lambda x, m=smooth, r=rank: functional.interpolate(x, (5, 7, 3)[:r], mode=m), shape)
+    add(
+        op,
+        lambda x, m=smooth: functional.interpolate(x, scale_factor=2, mode=m, align_corners=True),
+        shape,
+    )
+add("upsample_bicubic2d", lambda x: functional.interpolate(x, (5, 7), mode="bicubic"), (1, 2, 3, 4))
 for smooth in ("bilinear", "bicubic"):
     add(
         f"_upsample_{smooth}2d_aa",
-        lambda x, m=smooth: F.interpolate(x, (3, 4), mode=m, antialias=True),
+        lambda x, m=smooth: functional.interpolate(x, (3, 4), mode=m, antialias=True),
         (1, 1, 7, 8),
     )
 
@@ -581,27 +627,29 @@ REFUSED: dict[str, Case] = {
         Case("scatter_reduce", lambda x: x.scatter_reduce(1, INDEX, x, "amax"), ((2, 3),)),
         Case(
             "max_unpool2d",
-            lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+            lambda x: functional.max_unpool2d(*functional.max_pool2d(x, 2, return_indices=True), 2),
             ((1, 1, 4, 4),),
         ),
         Case(
             "max_unpool3d",
-            lambda x: F.max_unpool3d(*F.max_pool3d(x, 2, return_indices=True), 2),
+            lambda x: functional.max_unpool3d(*functional.max_pool3d(x, 2, return_indices=True), 2),
             ((1, 1, 4, 4, 4),),
         ),
         Case(
             "fractional_max_pool2d",
-            lambda x: F.fractional_max_pool2d(x, 2, 2, _random_samples=SAMPLES),
+            lambda x: functional.fractional_max_pool2d(x, 2, 2, _random_samples=SAMPLES),
             ((1, 1, 5, 5),),
         ),
         Case(
             "fractional_max_pool3d",
-            lambda x: F.fractional_max_pool3d(x, 2, 2, _random_samples=SAMPLES[:, :, [0, 1, 1]]),
+            lambda x: functional.fractional_max_pool3d(
+                x, 2, 2, _random_samples=SAMPLES[:, :, [0, 1, 1]]
+            ),
             ((1, 1, 5, 5, 5),),
         ),
         Case(
             "grid_sampler",
-            lambda x, g: F.grid_sample(x, g, align_corners=False),
+            lambda x, g: functional.grid_sample(x, g, align_corners=False),
             ((1, 1, 3, 3), GRID),
         ),
         Case(
@@ -616,7 +664,7 @@ REFUSED: dict[str, Case] = {
         ),
         Case(
             "affine_grid_generator",
-            lambda x: F.affine_grid(x, [1, 1, 3, 3], align_corners=False),
+            lambda x: functional.affine_grid(x, [1, 1, 3, 3], align_corners=False),
             ((1, 2, 3),),
         ),
     )

@@ -488,7 +488,15 @@ def test_state_that_changes_is_refused():
     assert 0.0 == model.calls.item()
 
 
+def broken():
+    model = net()
+    with torch.no_grad():
+        model[2].weight[0, 0] = torch.nan
+    return model
+
+
 MISTAKES = {
+    "nan": (lambda: import_model(broken()), "parameter '2.weight' holds NaN or infinity"),
     "shape": (lambda: import_model(net(), example_inputs=torch.zeros(2, 4)), "does not accept"),
     "type": (
         lambda: import_model(net(), example_inputs=torch.zeros(2, 3, dtype=torch.int64)),

@@ -190,6 +190,9 @@ LAYERS = [
     nn.Softmax(-1), nn.LogSoftmax(1), nn.BatchNorm1d(5), nn.Identity(), nn.Dropout(), nn.Flatten(),
 ]  # fmt: skip
 
+# tracing gives these as several simpler operators
+TAKEN_APART = (nn.Softsign, nn.Softshrink, nn.Hardshrink)
+
 
 @pytest.mark.parametrize("layer", LAYERS, ids=[repr(layer) for layer in LAYERS])
 def test_fast_path_equals_tracing(layer, monkeypatch):
@@ -203,9 +206,10 @@ def test_fast_path_equals_tracing(layer, monkeypatch):
     monkeypatch.setattr(torch.export, "export", None)  # the fast path does not trace
     quick = import_model(model)
 
-    assert np.array_equal(slow.network(x), quick.network(x))
-    assert slow.network.parameter_count == quick.network.parameter_count
-    assert len(slow.network.nodes) == len(quick.network.nodes)
+    assert np.allclose(slow.network(x), quick.network(x), rtol=1e-14, atol=1e-15)
+    if not isinstance(layer, TAKEN_APART):
+        assert slow.network.parameter_count == quick.network.parameter_count
+        assert len(slow.network.nodes) == len(quick.network.nodes)
 
 
 def test_hooks_keep_off_the_fast_path():

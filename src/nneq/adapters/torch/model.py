@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from nneq.adapters.torch.memory import Recorder
-from nneq.errors import NneqError, UnsupportedError
+from nneq.errors import NneqError, UnsupportedError, problems_message
 
 __all__ = ["Example", "Flat", "example_of", "private_copy", "quiet", "unwrapped"]
 
@@ -70,7 +70,8 @@ def private_copy(model: nn.Module) -> nn.Module:
     """Return a deep copy on the CPU, in eval mode; the model itself is not touched.
 
     Raises:
-        NneqError: when the module holds something that cannot be copied.
+        NneqError: when the module holds something that cannot be copied, or weights that are NaN
+            or infinite.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -95,7 +96,26 @@ def private_copy(model: nn.Module) -> nn.Module:
     for module in found.modules():
         module.training = False
         _plain(module)
+    _check_finite(found)
     return found
+
+
+def _check_finite(model: nn.Module) -> None:
+    """Raise when a weight is NaN or infinite; a buffer may hold the infinity of a mask."""
+    problems = [
+        f"parameter {name!r} holds NaN or infinity"
+        for name, tensor in model.named_parameters()
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+    ]
+    problems += [
+        f"buffer {name!r} holds NaN"
+        for name, tensor in model.named_buffers()
+        if tensor.is_floating_point() and bool(torch.isnan(tensor).any())
+    ]
+    if problems:
+        headline = f"the weights of {type(model).__name__} are no numbers"
+        remedy = "load the weights of a training run that converged"
+        raise NneqError(problems_message(headline, problems, remedy))
 
 
 def _cloned(tensor: torch.Tensor) -> torch.Tensor:
