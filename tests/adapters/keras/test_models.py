@@ -318,6 +318,21 @@ def test_mixed_precision(policy: str) -> None:
     np.testing.assert_allclose(
         import_model(same).reference([x])[0], imported.network(x), rtol=1e-5, atol=1e-5
     )
+    assert nneq.to_equations(model).verify(samples=20).passed
+    assert policy.removeprefix("mixed_") in imported.network.source.notes[0]
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+def test_half_precision_weights(policy: str) -> None:
+    """Weights stored in half precision are read exactly."""
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, activation="tanh", dtype=policy)])
+    randomise(model)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    wide = [ops.convert_to_numpy(ops.cast(w, "float32")).astype("float64") for w in model.weights]
+    expected = np.tanh(x @ wide[0] + wide[1])
+
+    np.testing.assert_allclose(expected, import_model(model).network(x), rtol=1e-6)
+    assert nneq.to_equations(model).verify(samples=20).passed
 
 
 def test_model_is_left_as_it_was() -> None:

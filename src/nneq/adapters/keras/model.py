@@ -139,11 +139,14 @@ def _finish(
     if output_names is not None and sum(v.size for v, _ in pairs) == len(output_names):
         cuts = np.cumsum([0, *(v.size for v, _ in pairs)])
         entries = [tuple(output_names[a:b]) for a, b in itertools.pairwise(cuts)]
+    notes = tuple(walk.notes)
+    if walk.half:
+        notes += (f"Keras runs the model in {walk.half}; the equations do not round",)
     source = Source(
         framework="keras",
         label=label or model.name,
         details=(("keras", keras.__version__), ("backend", keras.backend.backend())),
-        notes=tuple(walk.notes),
+        notes=notes,
     )
     coarse = keras.backend.backend() != "tensorflow" or bool(walk.notes)
     if coarse:
@@ -152,6 +155,9 @@ def _finish(
     network = builder.build(pairs, source=source, batched=flags, entry_labels=entries)
     if coarse:
         network = dataclasses.replace(network, outputs=tuple(map(_single, network.outputs)))
+    if walk.half:
+        halved = tuple(dataclasses.replace(p, dtype=walk.half) for p in network.outputs)
+        network = dataclasses.replace(network, outputs=halved)
     return tidy(network)
 
 

@@ -48,6 +48,7 @@ class Walk:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.open_axes = False
+        self.half = ""
         self._path: list[str] = []
         self._masks: dict[int, tuple[Value, Value]] = {}
         self._weights: dict[int, tuple[Any, Value]] = {}
@@ -268,6 +269,8 @@ class Walk:
     def _apply_layer(self, layer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs = {key: value for key, value in kwargs.items() if value is not None}
         known = self._own_class(layer)
+        if layer.compute_dtype in {"float16", "bfloat16"}:
+            self.half = layer.compute_dtype
         if kwargs.pop("training", None) is True and not self.forced:
             if known in _RANDOM or isinstance(layer, keras.Model):
                 msg = "it is called with training=True: its output is random or needs a batch"
