@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from nneq.boundary.problem import Problem
@@ -32,7 +34,7 @@ def random_layers(seed, widths, rules=("tanh",), gain=1.7):
             (random.normal(size=(b, a)) * gain / np.sqrt(a)).astype(np.float32),
             (0.5 * random.normal(size=b)).astype(np.float32),
         )
-        for a, b in zip(widths[:-1], widths[1:], strict=True)
+        for a, b in itertools.pairwise(widths)
     ]
     return layers(weights, rules)
 
@@ -59,9 +61,7 @@ def rival_network(network, i, j):
     nodes = list(network.nodes)
     last = network.outputs[0].node
     nodes.append(Affine((len(rows),), (Term(last, Dense(np.stack(rows))),)))
-    return Network(
-        tuple(nodes), network.inputs, (Port("r", len(nodes) - 1, (len(rows),)),)
-    )
+    return Network(tuple(nodes), network.inputs, (Port("r", len(nodes) - 1, (len(rows),)),))
 
 
 def sphere(n, radius):

@@ -62,7 +62,7 @@ class Domain:
     @property
     def count(self) -> int:
         """The number of sets."""
-        return self.center.shape[0]
+        return int(self.center.shape[0])
 
     def __getitem__(self, key: Any) -> Domain:
         if self.middle is None or self.radius is None:

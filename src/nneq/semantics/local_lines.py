@@ -6,8 +6,8 @@ A :class:`Step` says for one node on a batch of sets: :math:`f(a)` lies within
 coefficients (times the largest argument) and, for float32 statements, the node's own error.
 
 - activations: :mod:`nneq.semantics.relaxation`;
-- products: :math:`ab = \bar b a + \bar a b - \bar a \bar b \pm \rho_a \rho_b` (McCormick's planes at
-  the centre), summed over the contraction;
+- products: :math:`ab = \bar b a + \bar a b - \bar a \bar b \pm \rho_a \rho_b` (McCormick's planes
+  at the centre), summed over the contraction;
 - maximum: the entry with the largest lower end, plus what the others can add; two live entries are
   :math:`b + \max(a - b, 0)`;
 - select: the chosen branch where the test is decided, the hull of both elsewhere;
@@ -141,7 +141,8 @@ def _product(node: ir.Product, left: Ball, right: Ball, balls: Balls) -> Step:
         return np.broadcast_to(x, (count, *x.shape[1:]))
 
     def contracted(x: Array, y: Array) -> Array:
-        return np.einsum(f"Z{first},Z{second}->Z{out}", full(x), full(y), optimize=True)
+        text = f"Z{first},Z{second}->Z{out}"
+        return np.asarray(np.einsum(text, full(x), full(y), optimize=True))
 
     middle = -contracted(left.mid, right.mid)
     size = contracted(left.magnitude(), right.magnitude())
@@ -157,7 +158,7 @@ def _product(node: ir.Product, left: Ball, right: Ball, balls: Balls) -> Step:
         lost = [letter for letter in own if letter not in out and letter not in other]
         ones = [np.ones(sizes[letter]) for letter in lost]
         text = ",".join([f"ZK{out}", f"Z{other}", *lost])
-        return np.einsum(f"{text}->ZK{own}", rows, value, *ones, optimize=True)
+        return np.asarray(np.einsum(f"{text}->ZK{own}", rows, value, *ones, optimize=True))
 
     def pull(rows_low: Array, rows_high: Array) -> list[tuple[int, Array, Array]]:
         found = []
@@ -250,8 +251,10 @@ def _softmax(node: ir.Softmax, arg: Ball, balls: Balls) -> Step:
     share = Ball.interval(np.moveaxis(low, axis, -1), np.moveaxis(high, axis, -1))
     eye = np.eye(count)
     if node.log:
-        slope = Ball(eye - share.mid[..., None, :], np.broadcast_to(
-            share.rad[..., None, :] + 2 * UNIT, (*share.shape, count)))
+        slope = Ball(
+            eye - share.mid[..., None, :],
+            np.broadcast_to(share.rad[..., None, :] + 2 * UNIT, (*share.shape, count)),
+        )
     else:
         # y_i (delta_ij - y_j); on the diagonal y_i - y_i^2 with the same y_i
         rows, columns = share[..., :, None], share[..., None, :]

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from nneq.activations import RULES, Piece, Rule
-from nneq.semantics.ball import LIBM, TINY, Ball
+from nneq.activations import RULES
+from nneq.semantics.ball import TINY
+from nneq.semantics.curvature import Segment, Shape, shape_of
 from nneq.semantics.ranges import at, bend, value
 
 __all__ = ["Lines", "hull", "lines"]
@@ -92,7 +92,7 @@ def _grouped(work: Any, rule: str, params: Params, low: Array, high: Array) -> t
     names = [name for name, value in params.items() if np.ndim(value)]
     with np.errstate(all="ignore"):
         if not names:
-            shape = _shape(rule, tuple((k, float(v)) for k, v in params.items()))
+            shape = shape_of(rule, tuple((k, float(v)) for k, v in params.items()))
             return tuple(part.reshape(low.shape) for part in work(shape, flat_low, flat_high))
         full = [np.broadcast_to(params[k], low.shape).reshape(-1) for k in names]
         distinct, member = np.unique(np.stack(full), axis=1, return_inverse=True)
@@ -100,7 +100,7 @@ def _grouped(work: Any, rule: str, params: Params, low: Array, high: Array) -> t
         found: list[Array] | None = None
         for k in range(distinct.shape[1]):
             chosen = {**params, **dict(zip(names, distinct[:, k], strict=True))}
-            shape = _shape(rule, tuple((name, float(v)) for name, v in chosen.items()))
+            shape = shape_of(rule, tuple((name, float(v)) for name, v in chosen.items()))
             mask = member == k
             parts = work(shape, flat_low[mask], flat_high[mask])
             if found is None:
@@ -110,140 +110,8 @@ def _grouped(work: Any, rule: str, params: Params, low: Array, high: Array) -> t
         return tuple(part.reshape(low.shape) for part in found or [])
 
 
-# ------------------------------------------------------------------ what is known of the function
-@dataclass(frozen=True, eq=False)
-class _Segment:
-    """``curve`` +1 convex, -1 concave, 0 linear on ``[start, stop]``; f' against z to look up."""
-
-    start: float
-    stop: float
-    curve: int
-    slopes: Array
-    places: Array
-
-
-@dataclass(frozen=True, eq=False)
-class _Shape:
-    """A rule with numbers for its parameters."""
-
-    rule: Rule
-    params: dict[str, float]
-    pieces: tuple[Piece, ...]
-    segments: tuple[_Segment, ...]
-    breaks: tuple[tuple[float, float, float], ...]
-
-    @property
-    def known(self) -> bool:
-        """Whether convexity is known, so that sloped lines can be proven."""
-        return bool(self.pieces or self.segments)
-
-    def number(self, z: Array) -> Array:
-        """Return ``f`` numerically."""
-        return np.asarray(self.rule.numeric(z, self.params))
-
-    def enclosed(self, z: Array) -> tuple[Array, Array]:
-        """Return proven bounds of ``f`` at the points ``z``."""
-        if self.rule.name in _DIRECT:
-            value = self.number(z)
-            pad = LIBM * np.abs(value) + TINY
-            return value - pad, value + pad
-        ball = at(self.rule.name, self.params, z)
-        return ball.lower, ball.upper
-
-
-_DIRECT = frozenset({"tanh", "sigmoid", "exp", "log", "sqrt", "atan", "erf", "sinh", "cosh"})
-
-
-@lru_cache(maxsize=256)
-def _shape(name: str, params: tuple[tuple[str, float], ...]) -> _Shape:
-    rule = RULES[name]
-    values = dict(params)
-    pieces = rule.pieces(values) if rule.pieces is not None else ()
-    cuts = () if pieces else _cuts(rule, values)
-    segments: tuple[_Segment, ...] = ()
-    breaks: tuple[tuple[float, float, float], ...] = ()
-    if cuts is not None and not pieces:
-        low, high = rule.domain
-        ends = [low, *cuts, high]
-        if name == "reciprocal" or (name == "power" and values["exponent"] < 0):
-            ends = [low, 0.0, high]
-        with np.errstate(all="ignore"):
-            parts = [
-                _segment(rule, values, _above(a) if a in cuts else a, _below(b) if b in cuts else b)
-                for a, b in zip(ends[:-1], ends[1:], strict=True)
-            ]
-        segments = tuple(part for part in parts if part is not None)
-        if len(segments) != len(parts):
-            segments = ()
-        breaks = tuple((_below(c), _above(c), _gap(c)) for c in cuts)
-    return _Shape(rule, values, pieces, segments, breaks)
-
-
-def _cuts(rule: Rule, values: dict[str, float]) -> tuple[float, ...] | None:
-    """Return the places where convexity may change, or None when that is not known."""
-    if rule.kind == "step":
-        return None
-    if rule.name == "power":
-        return _power_cuts(values["exponent"])
-    if rule.kinks is not None:
-        inner = rule.turning[1] if rule.turning is not None else ()
-        return tuple(sorted({*rule.kinks(values), *map(float, inner)}))
-    if rule.turning is None:
-        return None
-    return tuple(sorted(map(float, rule.turning[1])))
-
-
-def _power_cuts(exponent: float) -> tuple[float, ...] | None:
-    if exponent == int(exponent):
-        return (0.0,)
-    return None
-
-
-def _exact(place: float) -> bool:
-    """Return whether a tabulated place is the true one: small dyadic numbers are."""
-    return place * 1024 == int(place * 1024)
-
-
-def _below(place: float) -> float:
-    return place if _exact(place) else float(np.nextafter(place, -np.inf))
-
-
-def _above(place: float) -> float:
-    return place if _exact(place) else float(np.nextafter(place, np.inf))
-
-
-def _gap(place: float) -> float:
-    return 0.0 if _exact(place) else 4 * float(np.spacing(abs(place)))
-
-
-def _segment(rule: Rule, values: dict[str, float], start: float, stop: float) -> _Segment | None:
-    """Return the segment with its curvature, or None when the samples do not tell it."""
-    grid = np.sinh(np.linspace(-9.0, 9.0, 4001))
-    inside = grid[(grid > start) & (grid < stop)]
-    step = 1e-5 * np.maximum(1.0, np.abs(inside))
-    keep = (inside - step > start) & (inside + step < stop)
-    inside, step = inside[keep], step[keep]
-    slopes = (rule.numeric(inside + step, values) - rule.numeric(inside - step, values)) / (
-        2 * step
-    )
-    finite = np.isfinite(slopes)
-    inside, slopes = inside[finite], slopes[finite]
-    near = np.abs(inside) < 4 if (np.abs(inside) < 4).sum() > 8 else np.ones_like(inside, bool)
-    bends = np.diff(slopes[near])
-    size = float(np.abs(bends).max(initial=0.0))
-    if size < 1e-9:
-        curve = 0
-    else:
-        clear = bends[np.abs(bends) > 1e-3 * size]
-        if not (np.all(clear > 0) or np.all(clear < 0)):
-            return None
-        curve = 1 if clear[0] > 0 else -1
-    order = np.argsort(slopes, kind="stable")
-    return _Segment(start, stop, curve, slopes[order], inside[order])
-
-
 # --------------------------------------------------------------------------------- proven offsets
-def _offset(shape: _Shape, sign: float, slope: Array, low: Array, high: Array) -> Array:
+def _offset(shape: Shape, sign: float, slope: Array, low: Array, high: Array) -> Array:
     """Return an upper bound of ``sup sign (f(x) - slope x)`` over ``[low, high]``."""
     if shape.pieces:
         return _offset_pieces(shape, sign, slope, low, high)
@@ -271,14 +139,12 @@ def _offset(shape: _Shape, sign: float, slope: Array, low: Array, high: Array) -
     return np.where(bad, np.inf, best)
 
 
-def _numeric_slope(shape: _Shape, z: Array) -> Array:
+def _numeric_slope(shape: Shape, z: Array) -> Array:
     step = 1e-6 * np.maximum(1.0, np.abs(z))
     return np.asarray((shape.number(z + step) - shape.number(z - step)) / (2 * step))
 
 
-def _offset_pieces(
-    shape: _Shape, sign: float, slope: Array, low: Array, high: Array
-) -> Array:
+def _offset_pieces(shape: Shape, sign: float, slope: Array, low: Array, high: Array) -> Array:
     best = np.full(low.shape, -np.inf)
     start = -np.inf
     for piece in shape.pieces:
@@ -295,7 +161,7 @@ def _offset_pieces(
     return np.where(bad, np.inf, best)
 
 
-def _above_at(shape: _Shape, sign: float, slope: Array, z: Array) -> Array:
+def _above_at(shape: Shape, sign: float, slope: Array, z: Array) -> Array:
     """Return an upper bound of ``sign (f(z) - slope z)`` at points."""
     below, above = shape.enclosed(z)
     part = slope * z
@@ -304,7 +170,7 @@ def _above_at(shape: _Shape, sign: float, slope: Array, z: Array) -> Array:
 
 
 def _secants(
-    shape: _Shape, segment: _Segment, sign: float, slope: Array, a: Array, b: Array
+    shape: Shape, segment: Segment, sign: float, slope: Array, a: Array, b: Array
 ) -> Array:
     """Return an upper bound of ``sup sign (f - slope x)`` on a piece where it is concave.
 
@@ -341,16 +207,16 @@ def _secants(
 
 
 # ---------------------------------------------------------------------------------------- choices
-def _hull(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array]:
+def _hull(shape: Shape, low: Array, high: Array) -> tuple[Array, Array]:
     return value(shape.rule.name, shape.params, low, high)
 
 
-def _flat(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array, Array]:
+def _flat(shape: Shape, low: Array, high: Array) -> tuple[Array, Array, Array]:
     below, above = _hull(shape, low, high)
     return np.zeros(low.shape), below, above
 
 
-def _taylor(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array, Array]:
+def _taylor(shape: Shape, low: Array, high: Array) -> tuple[Array, Array, Array]:
     """Return the tangent at the middle with the range of ``f''``, or the flat strip if narrower."""
     slope, below, above = _flat(shape, low, high)
     if shape.rule.kind != "smooth":
@@ -376,7 +242,7 @@ def _taylor(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array, Array
     )
 
 
-def _strip(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array, Array]:
+def _strip(shape: Shape, low: Array, high: Array) -> tuple[Array, Array, Array]:
     """Return one slope and both intercepts: the narrowest strip."""
     if not shape.known:
         return _taylor(shape, low, high)
@@ -390,7 +256,7 @@ def _strip(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array, Array]
 
 
 def _or_flat(
-    shape: _Shape, slope: Array, below: Array, above: Array, low: Array, high: Array
+    shape: Shape, slope: Array, below: Array, above: Array, low: Array, high: Array
 ) -> tuple[Array, Array, Array]:
     """Return the strip, or the flat one where a sloped one could not be proven."""
     bad = np.flatnonzero(~(np.isfinite(below) & np.isfinite(above)))
@@ -401,7 +267,7 @@ def _or_flat(
     return slope, below, above
 
 
-def _areas(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
+def _areas(shape: Shape, low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
     """Return a line of its own slope on either side: the least area."""
     if not shape.known:
         slope, below, above = _taylor(shape, low, high)
@@ -415,14 +281,14 @@ def _areas(shape: _Shape, low: Array, high: Array) -> tuple[Array, Array, Array,
     return slope_low, below, slope_high, above
 
 
-def _chord(shape: _Shape, low: Array, high: Array) -> Array:
+def _chord(shape: Shape, low: Array, high: Array) -> Array:
     wide = high - low > 1e-6 * (1 + np.abs(low))
     rise = (shape.number(high) - shape.number(low)) / np.where(wide, high - low, 1.0)
     slope = np.where(wide, rise, _numeric_slope(shape, 0.5 * (low + high)))
     return np.where(np.isfinite(slope), slope, 0.0)
 
 
-def _bends(shape: _Shape, low: Array, high: Array) -> Array:
+def _bends(shape: Shape, low: Array, high: Array) -> Array:
     """Return where the interval holds a change of convexity."""
     found = np.zeros(low.shape, dtype=bool)
     for below, above, _ in shape.breaks:
@@ -430,13 +296,13 @@ def _bends(shape: _Shape, low: Array, high: Array) -> Array:
     return found & (high - low > 1e-6)
 
 
-def _corners(shape: _Shape) -> list[float]:
+def _corners(shape: Shape) -> list[float]:
     if shape.pieces:
         return [piece.upper for piece in shape.pieces if np.isfinite(piece.upper)]
     return [below for below, _, _ in shape.breaks]
 
 
-def _extreme(shape: _Shape, sign: float, slope: Array, low: Array, high: Array) -> Array:
+def _extreme(shape: Shape, sign: float, slope: Array, low: Array, high: Array) -> Array:
     """Return (numerically) where ``sign (f - slope x)`` is largest on ``[low, high]``."""
     places = [low, high]
     places += [np.clip(np.full(low.shape, c), low, high) for c in _corners(shape)]
@@ -452,14 +318,19 @@ def _extreme(shape: _Shape, sign: float, slope: Array, low: Array, high: Array) 
     return found
 
 
-def _bisect(shape: _Shape, low: Array, high: Array, what: str) -> Array:
+def _bisect(shape: Shape, low: Array, high: Array, what: str) -> Array:
     """Return (numerically) the slope of the best strip, or of the line of least area.
 
     The width of the strip, and the height of the line at the middle, are convex in the slope; their
     derivatives are differences of the places found by :func:`_extreme`.
     """
     middle = 0.5 * (low + high)
-    probe = [low, middle, high, *[np.clip(np.full(low.shape, c), low, high) for c in _corners(shape)]]
+    probe = [
+        low,
+        middle,
+        high,
+        *[np.clip(np.full(low.shape, c), low, high) for c in _corners(shape)],
+    ]
     slopes = np.stack([_numeric_slope(shape, place) for place in probe])
     slopes = np.where(np.isfinite(slopes), slopes, 0.0)
     least, most = slopes.min(axis=0), slopes.max(axis=0)

@@ -24,7 +24,8 @@ def _ask(network, box, *, origin=None, budget=None):
 def _labels(network, box, origin, count):
     n = network.input_size
     axes = [
-        a + (b - a) * (np.arange(count) + 0.5) / count for a, b in zip(box.low, box.high, strict=True)
+        a + (b - a) * (np.arange(count) + 0.5) / count
+        for a, b in zip(box.low, box.high, strict=True)
     ]
     points = np.zeros((count * count, n)) + origin
     points[:, :2] += np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)

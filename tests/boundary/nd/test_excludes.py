@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from boundary_networks import bilinear, layers, question, random_layers, sphere
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nneq.boundary.results import Box, Budget, Enclosed, Status
 from nneq.boundary.smooth.excludes import exclude_box, output_ranges
@@ -56,7 +57,10 @@ def test_all_of_space_is_excluded_where_no_boundary_exists():
 
 def test_half_spaces_are_split_to_a_proof():
     """An unbounded box on which the difference keeps its sign is proven free."""
-    weights = [(np.array([[1.0, 0.0]]), np.zeros(1)), (np.array([[1.0], [0.0]]), np.array([0.5, 0]))]
+    weights = [
+        (np.array([[1.0, 0.0]]), np.zeros(1)),
+        (np.array([[1.0], [0.0]]), np.array([0.5, 0])),
+    ]
     problem = question(layers(weights, ["tanh"]))
 
     verdict = _ask(problem, Box((-0.4, -np.inf), (np.inf, np.inf)))

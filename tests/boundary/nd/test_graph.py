@@ -38,7 +38,8 @@ def assert_covers(problem, k, box, found, count=200):
             covers = [
                 part
                 for part in (*[b.box for b in found.boxes], *found.undecided)
-                if np.all(np.array(part.low) - step <= x) and np.all(x <= np.array(part.high) + step)
+                if np.all(np.array(part.low) - step <= x)
+                and np.all(x <= np.array(part.high) + step)
             ]
             assert covers
     for part in found.boxes[:60]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from boundary_networks import layers, question, random_layers, sphere
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nneq.boundary.results import Budget, Enclosed, Sampled, Status
 from nneq.boundary.smooth.nearest import nearest_point
@@ -32,8 +33,12 @@ def assert_sound(problem, x, norm, found, samples=2000):
     assert 0 <= found.lower_bound <= found.distance
     radius = min(found.lower_bound, 1e6)
     step = random.normal(size=(samples, x.size))
-    step *= (random.uniform(size=samples) ** (1 / x.size) * radius * (1 - 1e-12) / np.linalg.norm(
-        step, ord=order, axis=1))[:, None]
+    step *= (
+        random.uniform(size=samples) ** (1 / x.size)
+        * radius
+        * (1 - 1e-12)
+        / np.linalg.norm(step, ord=order, axis=1)
+    )[:, None]
     numbers = values(problem.network, x + step)[:, 0]
     start = values(problem.network, x[None])[0, 0]
     assert np.all(np.sign(numbers) == np.sign(start))

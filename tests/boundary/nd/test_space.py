@@ -18,9 +18,7 @@ def _ask(problem, box, *, origin=None, directions=None, budget=None):
     origin = np.zeros(n) if origin is None else origin
     directions = np.eye(n)[:, :3] if directions is None else directions
     clock = (budget or Budget(seconds=60)).start()
-    return trace_space(
-        problem, origin, directions, box, names=("x_1", "x_2", "x_3"), clock=clock
-    )
+    return trace_space(problem, origin, directions, box, names=("x_1", "x_2", "x_3"), clock=clock)
 
 
 def _edges(faces):
@@ -36,7 +34,9 @@ def assert_closed_in(surface, box):
     ends = surface.vertices[edges[counts == 1]]
     on_rim = np.isclose(ends, low, atol=1e-12) | np.isclose(ends, high, atol=1e-12)
     assert on_rim.all(axis=1).any(axis=1).all()
-    directed = np.concatenate([surface.faces[:, [0, 1]], surface.faces[:, [1, 2]], surface.faces[:, [2, 0]]])
+    directed = np.concatenate(
+        [surface.faces[:, [0, 1]], surface.faces[:, [1, 2]], surface.faces[:, [2, 0]]]
+    )
     assert len(np.unique(directed, axis=0)) == len(directed)
 
 
@@ -181,7 +181,10 @@ def test_kinks_may_stay_undecided_but_nothing_is_lost():
         numbers = values(problem.network, a + t * (b - a))[:, 0]
         for k in np.flatnonzero(numbers[1:] * numbers[:-1] < 0):
             point = a + 0.5 * (t[k] + t[k + 1]) * (b - a)
-            near = len(surface.vertices) and np.linalg.norm(surface.vertices - point, axis=1).min() < 0.15
+            near = (
+                len(surface.vertices)
+                and np.linalg.norm(surface.vertices - point, axis=1).min() < 0.15
+            )
             inside = ((low - 0.01 <= point) & (point <= high + 0.01)).all(axis=1).any()
             assert near or inside
 

@@ -2,9 +2,9 @@ r"""Which output is the largest, where, in a rectangle of two free inputs.
 
 Branch and prune on all differences at once: an output is out on a cell when another one is proven
 larger there.  Cells with one output left belong to its region; cells with two carry a piece of one
-curve; cells with three are split until a Krawczyk test on :math:`(z_i - z_j, z_i - z_k)` proves that
-an enlarged cell holds exactly one junction, or none.  The curves themselves are traced pair by pair
-(:mod:`nneq.boundary.smooth.plane`) and cut where a third output wins.
+curve; cells with three are split until a Krawczyk test on :math:`(z_i - z_j, z_i - z_k)` proves
+that an enlarged cell holds exactly one junction, or none.  The curves themselves are traced pair by
+pair (:mod:`nneq.boundary.smooth.plane`) and cut where a third output wins.
 
 References:
     Krawczyk 1969; Moore, Kearfott and Cloud 2009, section 8.2.
@@ -28,6 +28,7 @@ from nneq.boundary.results import (
     DecisionRegion,
     Enclosed,
     Junction,
+    Output,
     Status,
 )
 from nneq.boundary.smooth.plane import trace_plane
@@ -104,7 +105,7 @@ def decision_map(
         search.run()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    curves: dict[tuple[int, int], Curve] = {}
+    curves: dict[tuple[Output, Output], Curve] = {}
     try:
         for pair in sorted(search.met):
             problem = _question(network, pair)
@@ -163,7 +164,7 @@ class _Search:
         cells = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
         level = _START
         while len(cells):
-            following = []
+            following: list[Array] = []
             for start in range(0, len(cells), _BATCH):
                 part = cells[start : start + _BATCH]
                 if self.clock.over:
@@ -223,7 +224,9 @@ class _Search:
             self.lower[c] += area[(size == 1) & alive[:, c]].sum()
         for row in np.unique(alive[size > 1], axis=0):
             places = np.flatnonzero(row)
-            self.met.update(itertools.combinations(places.tolist(), 2)) if len(places) == 2 else None
+            self.met.update(itertools.combinations(places.tolist(), 2)) if len(
+                places
+            ) == 2 else None
         split = np.zeros(len(index), dtype=bool)
         pair = (size == 2) & (level < _AREA_LEVEL)
         split[pair] = True
@@ -232,12 +235,16 @@ class _Search:
             self._estimate(centre[ending], half[ending], alive[ending], area[ending])
         for spot, k in enumerate(several):
             if size[k] >= 3 and jacobian is not None:
-                known = size[k] == 3 and self._krawczyk(centre[k], half[k], np.flatnonzero(alive[k]))
+                known = size[k] == 3 and self._krawczyk(
+                    centre[k], half[k], np.flatnonzero(alive[k])
+                )
                 widest = np.maximum(np.abs(low[k]), np.abs(high[k])).max()
                 if known or widest <= 16 * noise[spot]:
                     if not known:
                         self._give_up(level, index[k : k + 1])
-                    self._estimate(centre[k : k + 1], half[k : k + 1], alive[k : k + 1], area[k : k + 1])
+                    self._estimate(
+                        centre[k : k + 1], half[k : k + 1], alive[k : k + 1], area[k : k + 1]
+                    )
                     self.met.update(itertools.combinations(np.flatnonzero(alive[k]).tolist(), 2))
                 else:
                     split[k] = True
@@ -276,7 +283,7 @@ class _Search:
         for place, (i, j) in enumerate(self.pairs):
             if i == 0:
                 score[:, j] = -found[:, place]
-        return score.argmax(axis=1)
+        return np.asarray(score.argmax(axis=1))
 
     def _give_up(self, level: int, index: Array) -> None:
         low, high = self._place(level, index), self._place(level, index + 1)
@@ -317,7 +324,8 @@ class _Search:
     def _inside(centre: Array, half: Array, box: Box) -> bool:
         """Return whether a cell lies in a box known to hold one junction only."""
         return bool(
-            np.all(centre - half >= np.array(box.low)) and np.all(centre + half <= np.array(box.high))
+            np.all(centre - half >= np.array(box.low))
+            and np.all(centre + half <= np.array(box.high))
         )
 
     def _newton(self, centre: Array, wide: Array, rows: list[int]) -> Array:
@@ -381,7 +389,9 @@ class _Search:
             return False  # on the rim of the box: not decided
         for old in self.junctions:
             if old.outputs == outputs and np.all(np.abs(old.point - start) <= high - low + 1e-12):
-                held = np.all(np.array(old.box.low) <= low) and np.all(high <= np.array(old.box.high))
+                held = np.all(np.array(old.box.low) <= low) and np.all(
+                    high <= np.array(old.box.high)
+                )
                 if held:
                     return True
         proof = Enclosed("Krawczyk test: exactly one point of the box ties all three")
@@ -389,9 +399,7 @@ class _Search:
         self.junctions.append(Junction(start, box, outputs, proof))
         return True
 
-    def _tight(
-        self, start: Array, low: Array, high: Array, three: Array
-    ) -> tuple[Array, Array]:
+    def _tight(self, start: Array, low: Array, high: Array, three: Array) -> tuple[Array, Array]:
         """Return the zero's enclosure after Krawczyk steps on shrinking boxes."""
         i, j, k = (int(c) for c in three)
         rows = [self.pairs.index((i, j)), self.pairs.index((i, k))]
@@ -414,7 +422,7 @@ class _Search:
     # ---------------------------------------------------------------------------------- answer
     def answer(
         self,
-        curves: dict[tuple[int, int], Curve],
+        curves: dict[tuple[Output, Output], Curve],
         names: tuple[str, str],
         status: Status,
         seconds: float,
@@ -448,7 +456,8 @@ class _Search:
         junctions = tuple(sorted(self.junctions, key=lambda j: (j.outputs, tuple(j.point))))
         words = (
             f"{len(regions)} outputs are largest somewhere in the box, {len(shown)} pairs meet, "
-            f"{len(junctions)} junctions" + ("; nothing is missing" if complete else "; not complete")
+            f"{len(junctions)} junctions"
+            + ("; nothing is missing" if complete else "; not complete")
         )
         return DecisionMap(
             shown,
@@ -460,7 +469,9 @@ class _Search:
             undecided,
             status,
             {"cells": self.examined, "seconds": seconds},
-            Enclosed("all differences bounded on every cell; Krawczyk at junctions", self.precision),
+            Enclosed(
+                "all differences bounded on every cell; Krawczyk at junctions", self.precision
+            ),
             words,
         )
 
@@ -471,5 +482,6 @@ _QUARTERS = np.array(list(itertools.product((0, 1), repeat=2)))
 def _holds(box: Box, point: Array) -> bool:
     wide = np.array(box.high) - np.array(box.low)
     return bool(
-        np.all(np.array(box.low) - 1e-9 - wide <= point) and np.all(point <= np.array(box.high) + wide + 1e-9)
+        np.all(np.array(box.low) - 1e-9 - wide <= point)
+        and np.all(point <= np.array(box.high) + wide + 1e-9)
     )

@@ -58,9 +58,7 @@ def exclude_box(
     return search.verdict(status)
 
 
-def output_ranges(
-    network: ir.Network, box: Box, *, precision: str = "real"
-) -> tuple[Array, Array]:
+def output_ranges(network: ir.Network, box: Box, *, precision: str = "real") -> tuple[Array, Array]:
     """Return proven lower and upper ends of every output entry over the box, each ``(m,)``.
 
     Args:
@@ -210,7 +208,9 @@ class _Search:
 
     def _numbers(self, points: Array) -> None:
         found = values(self.oracle.network, points)[:, 0]
-        good = self.oracle.wins(points) if self.oracle.rivals is not None else found == found
+        good = np.ones(len(points), dtype=bool)
+        if self.oracle.rivals is not None:
+            good = self.oracle.wins(points)
         for sign in (1, -1):
             if self.bracket is None:
                 here = np.flatnonzero((sign * found > 0) & good)
@@ -267,11 +267,13 @@ class _Search:
             return Verdict(False, self.bracket.point, sign, found, (), Status.COMPLETE, stats)
         left = [(self.low, self.high), *self.hopeless]
         boxes = tuple(
-            Box(tuple(a), tuple(b))
-            for low, high in left
-            for a, b in zip(low, high, strict=True)
+            Box(tuple(a), tuple(b)) for low, high in left for a, b in zip(low, high, strict=True)
         )
-        if not boxes and status is Status.COMPLETE and not (len(self.signs) == 2 and not self._apart):
+        if (
+            not boxes
+            and status is Status.COMPLETE
+            and not (len(self.signs) == 2 and not self._apart)
+        ):
             sign = self.signs.pop() if len(self.signs) == 1 else 0
             return Verdict(True, None, sign, proof, (), status, stats)
         if status is Status.COMPLETE:

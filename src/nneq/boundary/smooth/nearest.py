@@ -143,7 +143,7 @@ class _Search:
     # ------------------------------------------------------------------------------ upper bound
     def _far(self, point: Array) -> float:
         """Return an upper bound of the distance of a point."""
-        return self._length(point - self.x) * (1 + (self.x.shape[0] + 8) * 2 * UNIT)
+        return float(self._length(point - self.x) * (1 + (self.x.shape[0] + 8) * 2 * UNIT))
 
     def _length(self, step: Array) -> float:
         return float(np.linalg.norm(step, ord=self.order))
@@ -197,7 +197,7 @@ class _Search:
             start = point if step == 0.0 else point + step * (point - self.x)
             moved = newton_points(self.network, start[None], start, "l2", 6)[0]
             if np.isfinite(moved).all() and values(rivals.network, moved[None]).min() > 1e-12:
-                return moved
+                return np.asarray(moved)
         return None
 
     def _rays(self, points: Array) -> None:
@@ -220,7 +220,9 @@ class _Search:
                 good = others.reshape(shape[:2]) > 0
         numbers = np.concatenate([np.full((1, shape[1]), float(self.sign)), numbers])
         good = np.concatenate([good[:1], good])
-        change = (numbers[1:] * numbers[:-1] <= 0) & np.isfinite(numbers[1:]) & (good[1:] | good[:-1])
+        change = (
+            (numbers[1:] * numbers[:-1] <= 0) & np.isfinite(numbers[1:]) & (good[1:] | good[:-1])
+        )
         first = np.where(change.any(axis=0), change.argmax(axis=0), -1)
         before = np.concatenate([[0.0], share[:-1]])
         reach = np.where(first >= 0, before[first] * far, np.inf)
@@ -336,9 +338,7 @@ class _Search:
         lows, highs = np.concatenate([low, second]), np.concatenate([first, high])
         bounds = np.maximum(np.concatenate([bound, bound]), self._box_far(lows, highs))
         # a box that cannot be halved keeps its bound for ever: the lower bound stops there
-        return [
-            (float(b), p, q) for b, p, q in zip(bounds, lows, highs, strict=True) if b < goal
-        ]
+        return [(float(b), p, q) for b, p, q in zip(bounds, lows, highs, strict=True) if b < goal]
 
     def _overlap(self, low: Array, high: Array, radius: float) -> Domain:
         """Return the boxes, cut with the ball in which zeros still count."""
@@ -367,7 +367,7 @@ class _Search:
     def _box_far(self, low: Array, high: Array) -> Array:
         """Return lower bounds of the distance from ``x`` to boxes."""
         gap = np.maximum(0.0, np.maximum(low - self.x, self.x - high))
-        return self._lengths(gap) * (1 - (self.x.shape[0] + 8) * 4 * UNIT)
+        return np.asarray(self._lengths(gap) * (1 - (self.x.shape[0] + 8) * 4 * UNIT))
 
     def _plane_far(self, forms: Forms) -> Array:
         """Return lower bounds of the distance from ``x`` to where the linear bound allows zeros."""

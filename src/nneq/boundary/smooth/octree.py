@@ -124,7 +124,7 @@ def subdivide(
             if level > deepest:
                 tree.undecided.append((level, todo))
                 break
-            following = []
+            following: list[Array] = []
             for start in range(0, len(todo), _BATCH):
                 if clock.over:
                     tree.stopped = "budget"
@@ -225,9 +225,7 @@ class _Level:
             half[:, m] = 0.0
         forms = self.bounds(Domain.box(centre - half, centre + half))
         low, high, _, _, _ = self._taylor(centre, half)
-        return np.asarray(
-            (low > 0) | (high < 0) | (forms.low[:, 0] > 0) | (forms.high[:, 0] < 0)
-        )
+        return np.asarray((low > 0) | (high < 0) | (forms.low[:, 0] > 0) | (forms.high[:, 0] < 0))
 
     def _accept(self, level: int, new: Accepted) -> None:
         old = self.tree.accepted.get(level)

@@ -70,9 +70,7 @@ class Oracle:
         self.precision = precision
         self.bounds = LinearBounds(problem.network, precision=precision)
         self.rivals = (
-            None
-            if problem.rivals is None
-            else LinearBounds(problem.rivals, precision=precision)
+            None if problem.rivals is None else LinearBounds(problem.rivals, precision=precision)
         )
 
     @property
@@ -157,9 +155,7 @@ def _steepness(forms: Forms, count: int) -> Array:
     return np.broadcast_to(slope, (count, slope.shape[-1]))
 
 
-def newton_points(
-    network: ir.Network, start: Array, origin: Array, norm: str, steps: int
-) -> Array:
+def newton_points(network: ir.Network, start: Array, origin: Array, norm: str, steps: int) -> Array:
     r"""Return where the iteration towards the nearest zero of the tangent plane leads.
 
     The next point is the one of :math:`g(x_k) + \nabla g(x_k)(x - x_k) = 0` nearest to ``origin``
@@ -240,7 +236,9 @@ def tied_points(
             step = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
             move = origin + step - x
             length = float(np.linalg.norm(move))
-            x = x + move * min(1.0, (0.3 + 0.5 * float(np.linalg.norm(x - origin))) / max(length, TINY))
+            x = x + move * min(
+                1.0, (0.3 + 0.5 * float(np.linalg.norm(x - origin))) / max(length, TINY)
+            )
         found.append(x)
     return np.stack(found)
 

@@ -223,8 +223,9 @@ class _Mesh:
         if not len(triangles):
             return
         count = len(unique)
-        low, high = np.minimum(*np.moveaxis(triangles, -1, 0)), np.maximum(
-            *np.moveaxis(triangles, -1, 0)
+        low, high = (
+            np.minimum(*np.moveaxis(triangles, -1, 0)),
+            np.maximum(*np.moveaxis(triangles, -1, 0)),
         )
         edges, number = np.unique(low * count + high, return_inverse=True)
         points = self._crossings(places, value, edges // count, edges % count)
@@ -347,7 +348,7 @@ def _groups(accepted: dict[int, Accepted]) -> list[dict[int, Accepted]]:
     keys = {level: _keys(accepted[level].index, level) for level in levels}
     order = {level: np.argsort(keys[level]) for level in levels}
     rows, columns = [], []
-    steps = np.array([s for s in itertools.product((-1, 0, 1), repeat=3)])
+    steps = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
     for level in levels:
         index = accepted[level].index
         around = (index[:, None] + steps).reshape(-1, 3)
