@@ -18,7 +18,7 @@ import numpy as np
 
 from nneq.ir import linear_map as lm
 from nneq.ir import network as ir
-from nneq.passes.simplify import renumbered, tidy
+from nneq.passes.simplify import drop_dead, renumbered, tidy
 from nneq.symbolic import rows
 from nneq.symbolic.names import Variable, entry_name
 
@@ -116,8 +116,11 @@ class Layout:
         total = 0
         for layer in self.layers:
             total += layer.size
-            total += sum(self._operand_terms(arg) for arg in layer.args)
             node = None if layer.place is None else self.network.nodes[layer.place]
+            if isinstance(node, ir.Affine):
+                total += sum(rows.terms_of(term.map) for term in node.terms)
+                continue
+            total += sum(self._operand_terms(arg) for arg in layer.args)
             if isinstance(node, ir.Product | ir.Maximum | ir.Softmax):
                 total += _reads(self.network, node)
         return total
@@ -215,7 +218,7 @@ def _variables(ports: tuple[ir.Port, ...], prefix: str) -> tuple[Variable, ...]:
 
 def layout_of(network: ir.Network) -> Layout:
     """Return the plan of a network; nothing scalar is built."""
-    prepared = tidy(_split(tidy(network)))
+    prepared = drop_dead(_split(tidy(network)))  # fusing again would round again
     nodes, uses = prepared.nodes, prepared.uses
     named = _named(prepared)
     inputs, first = [], 1
@@ -261,6 +264,8 @@ def _split(network: ir.Network) -> ir.Network:
         if isinstance(node, ir.Affine):
             terms = []
             for term in node.terms:
+                if _reads_zeros(term.map):
+                    continue
                 arg = new[term.arg]
                 *early, last = rows.segments(term.map)
                 for part in early:
@@ -279,6 +284,22 @@ def _split(network: ir.Network) -> ir.Network:
         inputs=tuple(dataclasses.replace(p, node=new[p.node]) for p in network.inputs),
         outputs=tuple(dataclasses.replace(p, node=new[p.node]) for p in network.outputs),
     )
+
+
+def _reads_zeros(linear: lm.LinearMap) -> bool:
+    """Return whether a map is zero because it slices where nothing was placed."""
+    placed = False
+    for count, part in enumerate(linear.stages()):
+        if placed and isinstance(part, lm.Slice | lm.Take):
+            marks = np.ones((1, *linear.in_shape), dtype=np.int8)
+            for move in linear.stages()[: count + 1]:
+                if move.fan_in:
+                    return False
+                marks = np.abs(move.apply(marks)).astype(np.int8)
+            if not marks.any():
+                return True
+        placed = placed or isinstance(part, lm.Place)
+    return False
 
 
 def _alias(node: ir.Node) -> bool:

@@ -127,17 +127,23 @@ def _weight_latex(name: str) -> str:
 class _Scribe:
     """Writes one layer in both media at once; every expression is a pair (text, LaTeX)."""
 
-    def __init__(self, layout: Layout, number: int) -> None:
+    def __init__(self, layout: Layout, number: int, known: dict[int, tuple[str, Array]]) -> None:
         self.layout = layout
+        self._known = known
         self.number = number
         self.weights: dict[str, Array] = {}
         self._used: dict[str, int] = {}
 
     def named(self, letter: str, array: Array) -> tuple[str, str]:
+        if id(array) in self._known:
+            name = self._known[id(array)][0]
+            self.weights[name] = array
+            return name, _weight_latex(name.replace("_", ","))
         count = self._used.get(letter, 0)
         self._used[letter] = count + 1
         name = f"{letter}{self.number}" + (f"_{count + 1}" if count else "")
         self.weights[name] = array
+        self._known[id(array)] = (name, array)
         return name, _weight_latex(name.replace("_", ","))
 
     def place(self, place: int) -> tuple[str, str]:
@@ -303,8 +309,9 @@ def _slices(cut: lm.Slice) -> str:
 
 
 def _equations(layout: Layout) -> Iterator[MatrixEquation]:
+    known: dict[int, tuple[str, Array]] = {}
     for number, layer in enumerate(layout.layers, 1):
-        scribe = _Scribe(layout, number)
+        scribe = _Scribe(layout, number, known)
         if layer.place is None:
             arg = layer.args[0]
             text, latex = scribe.place(arg)
