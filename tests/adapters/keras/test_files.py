@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -128,6 +129,55 @@ def test_member_outside_the_archive_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(NneqError, match="leaves the archive"):
         import_model(path)
+
+
+def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
+    """Weights that lie in another file are never fetched from there."""
+    model, other, path = tmp_path / "model.h5", tmp_path / "other.h5", tmp_path / "linked.h5"
+    small().save(model)
+    with h5py.File(other, "w") as file:
+        file["secret"] = np.ones(3)
+    for link in (h5py.ExternalLink(str(other), "secret"), None):
+        path.write_bytes(model.read_bytes())
+        with h5py.File(path, "r+") as file:
+            if link is not None:
+                file["model_weights"]["stolen"] = link
+            else:
+                layout = h5py.VirtualLayout(shape=(3,), dtype="f8")
+                layout[:] = h5py.VirtualSource(str(other), "secret", shape=(3,))
+                file["model_weights"].create_virtual_dataset("stolen", layout)
+
+        with pytest.raises(NneqError, match="another file"):
+            import_model(path)
+
+
+def test_gigantic_weights_are_refused(tmp_path: Path) -> None:
+    """A small file that declares terabytes is refused before anything is allocated."""
+    path = tmp_path / "model.h5"
+    small().save(path)
+    with h5py.File(path, "r+") as file:
+        file["model_weights"].create_dataset(
+            "wide", shape=(1 << 40,), dtype="f4", chunks=(1 << 20,)
+        )
+
+    with pytest.raises(NneqError, match="declare"):
+        import_model(path)
+
+
+def test_layer_that_opens_other_files_is_refused(tmp_path: Path) -> None:
+    """A layer that loads another folder, or holds a pickled module, is refused by name."""
+    path = tmp_path / "model.keras"
+    small().save(path)
+    for kind, text in (("TFSMLayer", "open other files"), ("TorchModuleWrapper", "pickled code")):
+        other = tmp_path / f"{kind}.keras"
+
+        def change(config: Any, kind: str = kind) -> Any:
+            config["config"]["layers"][1]["class_name"] = kind
+            return config
+
+        rewritten(path, other, change)
+        with pytest.raises(UnsupportedError, match=text):
+            import_model(other)
 
 
 def test_weights_file_is_no_model(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ __all__ = ["load_model"]
 
 _CONFIG_LIMIT = 64 << 20
 _EXPANSION_LIMIT = 200
-_MEMBERS = frozenset({"config.json", "metadata.json", "model.weights.h5"})
+_SLACK = 16 << 20
+_CODE = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"})
+_ELSEWHERE = frozenset({"TFSMLayer"})
 
 
 def load_model(path: Path) -> Any:
@@ -45,6 +47,7 @@ def load_model(path: Path) -> Any:
     if head[:4] == b"PK\x03\x04":
         _check_archive(path, status.st_size)
     elif head == b"\x89HDF\r\n\x1a\n":
+        _check_weights(name, path, status.st_size)
         _check_config(name, _hdf5_config(path))
     else:
         what = "empty" if not head else "neither a .keras archive nor an HDF5 file"
@@ -86,6 +89,10 @@ def _check_archive(path: Path, size: int) -> None:
                 )
                 raise NneqError(msg)
             text = archive.read(config)
+            for member in members:
+                if member.filename.endswith(".h5"):
+                    with archive.open(member) as weights:
+                        _check_weights(path.name, weights, member.file_size)
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
         msg = f"cannot read {path.name!r}: the archive is damaged ({error})"
         raise NneqError(msg) from error
@@ -110,13 +117,48 @@ def _hdf5_config(path: Path) -> bytes:
     return found.encode() if isinstance(found, str) else bytes(found)
 
 
+def _check_weights(name: str, source: Any, size: int) -> None:
+    """Refuse links out of the file, and more numbers than the file can hold."""
+    import h5py
+
+    try:
+        with h5py.File(source, "r") as file:
+            total = 0
+            stack = [file]
+            while stack:
+                group = stack.pop()
+                for key in group:
+                    if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
+                        msg = f"cannot read {name!r}: {key!r} is a link to another file"
+                        raise NneqError(msg)
+                    part = group.get(key)
+                    if isinstance(part, h5py.Group):
+                        stack.append(part)
+                    elif isinstance(part, h5py.Dataset):
+                        if part.external or part.is_virtual:
+                            msg = f"cannot read {name!r}: the weights {key!r} lie in another file"
+                            raise NneqError(msg)
+                        total += part.nbytes
+    except (OSError, RuntimeError, KeyError) as error:
+        msg = f"cannot read {name!r}: the HDF5 file is damaged ({error})"
+        raise NneqError(msg) from error
+    if total > 2 * size + _SLACK:
+        msg = f"cannot read {name!r}: {size} bytes declare {total} bytes of weights"
+        raise NneqError(msg)
+
+
 def _check_config(name: str, text: bytes) -> None:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
         msg = f"cannot read {name!r}: its configuration is not JSON ({error})"
         raise NneqError(msg) from error
-    lambdas = sorted(_pickled(config))
+    foreign = sorted(_named(config, _ELSEWHERE))
+    if foreign:
+        names = ", ".join(repr(n) for n in foreign)
+        msg = f"cannot read {name!r}: its layers {names} open other files; give those to nneq"
+        raise UnsupportedError(msg)
+    lambdas = sorted(_named(config, _CODE))
     if lambdas:
         names = ", ".join(repr(n) for n in lambdas)
         msg = (
@@ -127,14 +169,14 @@ def _check_config(name: str, text: bytes) -> None:
         raise UnsupportedError(msg)
 
 
-def _pickled(config: Any) -> set[str]:
-    """Return the names of the layers that hold pickled code."""
+def _named(config: Any, classes: frozenset[str]) -> set[str]:
+    """Return the names of the layers of these classes, at any depth of the configuration."""
     found: set[str] = set()
     stack = [config]
     while stack:
         part = stack.pop()
         if isinstance(part, dict):
-            if part.get("class_name") in {"Lambda", "__lambda__"}:
+            if part.get("class_name") in classes:
                 inner = part.get("config")
                 label = inner.get("name") if isinstance(inner, dict) else None
                 found.add(str(label or part.get("name") or part["class_name"]))
