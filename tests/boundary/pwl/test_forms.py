@@ -95,3 +95,24 @@ def test_affine_piece_is_the_local_map():
     assert piece.W @ x + piece.b == pytest.approx(piece.value, rel=1e-12)
     assert piece.W @ (x + step) + piece.b == pytest.approx(number, rel=1e-12)
     assert piece.margin > 0
+
+
+@pytest.mark.parametrize("rule", ["relu", "clip", "leaky_relu"])
+def test_reduced_network_is_the_same_on_the_box(rule):
+    """Dead and always-on units disappear; the function on the box does not change."""
+    from nneq.boundary.pwl.reduce import reduced_on_box
+    from nneq.boundary.results import Box
+    from nneq.ir import Elementwise, verify
+
+    network = dense((2, 24, 24, 2), 3, rule)
+    box = Box((0.1, 0.1), (0.4, 0.4))
+    found = reduced_on_box(network, box)
+    units = sum(
+        int(np.prod(node.shape)) for node in found.network.nodes if isinstance(node, Elementwise)
+    )
+    x = np.random.default_rng(0).uniform(0.1, 0.4, (200, 2))
+
+    assert verify(found.network) is found.network
+    assert found.dead + found.affine + found.kept == 48
+    assert 0 < found.kept == units < 48
+    assert found.network(x) == pytest.approx(network(x), rel=1e-12, abs=1e-12)

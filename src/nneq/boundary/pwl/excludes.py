@@ -101,7 +101,7 @@ def exclude_box(
         problem: the question; its network must be piecewise linear.
         box: of ``n`` sides, one for each input entry; sides of length zero fix an input.
         clock: the budget.
-        progress: called with the number of leaves closed.
+        progress: called with the share of the search that is closed, 0 to 1.
 
     Raises:
         UnsupportedError: when the network is not piecewise linear.
@@ -149,7 +149,7 @@ def _search(
     low, high = ends
     c, shift = sign * frame.g_row, sign * frame.g_shift
     queue: list[tuple[float, int, dict[int, bool]]] = [(-np.inf, 0, {})]
-    number = 0
+    number, closed = 0, 0.0
     status = Status.COMPLETE
     try:
         while queue and not clock.over:
@@ -158,9 +158,10 @@ def _search(
             bound, v = proven_bound(c, shift, frame.A, b, lower, upper)
             stats["programs"] += 1
             clock.spend(1)
-            if progress is not None:
-                progress(float(stats["programs"]))
             if bound - frame.g_error > 0:
+                closed += 0.5 ** len(sides)
+                if progress is not None:
+                    progress(min(1.0, closed))
                 continue
             point = None if v is None else np.clip(frame.point(v), low, high)
             if point is not None and exact_sign(problem, point, weights) != sign:

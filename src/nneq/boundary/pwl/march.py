@@ -140,7 +140,7 @@ def march(
         seeds: points with ``g = 0``, shape ``(S, 2)``.
         box: where to stay.
         clock: the budget.
-        progress: called with the number of segments.
+        progress: called with the share of the seeds that is done.
 
     Guarantee: numerical; every equation comes from its activation pattern.
     """
@@ -149,7 +149,9 @@ def march(
     found: list[tuple[Array, Array, Array]] = []
     stuck: list[Array] = []
     finished = True
-    for seed in seeds:
+    for number, seed in enumerate(seeds):
+        if progress is not None:
+            progress(number / len(seeds))
         region.forms[0] = chain.first.T.copy()
         region.locate(seed, np.array([1.0, 0.31]))
         if region.key() in known:
@@ -164,10 +166,10 @@ def march(
         # Onto the line, then both ways.
         seed = seed - line[:2] * (line[:2] @ seed + line[2]) / size**2
         pattern = [on.copy() for on in region.on]
-        forward = _walk(region, seed, along, box, known, found, stuck, clock, progress)
+        forward = _walk(region, seed, along, box, known, found, stuck, clock)
         region.on = [on.copy() for on in pattern]
         region.refresh()
-        backward = _walk(region, seed, -along, box, known, found, stuck, clock, progress)
+        backward = _walk(region, seed, -along, box, known, found, stuck, clock)
         if forward is not None and backward is not None:
             found.append((backward, forward, line))
         if clock.over:
@@ -192,7 +194,6 @@ def _walk(
     found: list[tuple[Array, Array, Array]],
     stuck: list[Array],
     clock: Clock,
-    progress: Callable[[float], None] | None,
 ) -> Array | None:
     """March one way; returns where the first region is left, and enters the segments after it."""
     first: Array | None = None
@@ -206,8 +207,6 @@ def _walk(
             first = end
         else:
             found.append((x, end, line))
-            if progress is not None and len(found) % 256 == 0:
-                progress(float(len(found)))
         clock.spend(1)
         if who is None or clock.over:
             return first

@@ -212,6 +212,15 @@ class _Rounds:
         return need
 
 
+def _areas(state: _State) -> Array:
+    """Return the areas of padded polygons (the padding repeats a corner)."""
+    inside = np.arange(state.polys.shape[1])[None] < state.sizes[:, None]
+    polys = np.where(inside[..., None], state.polys, state.polys[:, :1])
+    after = np.roll(polys, -1, axis=1)
+    cross = polys[..., 0] * after[..., 1] - polys[..., 1] * after[..., 0]
+    return np.asarray(cross.sum(axis=1)) / 2
+
+
 class _Walker:
     def __init__(self, program: Program, far: Array, clock: Clock, limit: float) -> None:
         self.program = program
@@ -225,6 +234,7 @@ class _Walker:
         self.ambiguous = 0
         self.splits = 0
         self.regions = 0
+        self.covered, self.area = 0.0, 1.0
         self.interrupted = False
         self.keep: Callable[[_State, int], Array | None] | None = None
 
@@ -371,7 +381,8 @@ class _Walker:
         self.regions += count
         self.clock.spend(count)
         if self.progress is not None:
-            self.progress(float(self.regions))
+            self.covered += float(_areas(state).sum())
+            self.progress(min(1.0, self.covered / self.area))
 
 
 def walk_plane(
@@ -393,7 +404,7 @@ def walk_plane(
         box: in the coordinates of the plane.
         clock: the budget.
         limit: stop after about so many regions.
-        progress: called with the number of regions found.
+        progress: called with the share of the box that is done, 0 to 1.
 
     Returns:
         The cells, and whether Ctrl-C ended the walk.
@@ -403,6 +414,7 @@ def walk_plane(
     reach = [max(abs(a), abs(b)) for a, b in zip(box.low, box.high, strict=True)]
     walker = _Walker(program, np.array([*reach, 1.0]), clock, limit)
     walker.progress = progress
+    walker.area = (box.high[0] - box.low[0]) * (box.high[1] - box.low[1])
     columns = np.concatenate([directions.T, origin[None]]).astype(np.float64)
     live = {
         place: Live(value[None], np.zeros((1, *value.shape[1:])))

@@ -141,7 +141,7 @@ def enumerate_regions(
         exact: rational arithmetic throughout (2-D).
         outputs: the network whose outputs ``Region.W`` and ``Region.b`` describe; when None, those
             of the question (``g`` for a problem).
-        progress: called with the number of regions found.
+        progress: called with the share that is done, 0 to 1.
         use_numba: force or forbid the compiled kernel; None: where it is installed.
 
     Raises:

@@ -63,7 +63,8 @@ def _kernel_cells(
         count += len(block["forms"])
         clock.spend(len(block["forms"]))
         if progress is not None:
-            progress(float(count))
+            left = sum(_ring_area(polygon) for polygon in stack.open_polygons())
+            progress(min(1.0, max(0.0, 1.0 - left / _area(box))))
         if clock.over:
             break
         if stack.state[0] >= 0 and not prune and np.isfinite(limit):
@@ -78,6 +79,11 @@ def _kernel_cells(
     if not prune and len(cells) > limit:
         raise too_many(len(cells), limit)
     return cells, interrupted
+
+
+def _ring_area(polygon: Array) -> float:
+    after = np.roll(polygon, -1, axis=0)
+    return float((polygon[:, 0] * after[:, 1] - polygon[:, 1] * after[:, 0]).sum()) / 2
 
 
 def _block_areas(block: dict[str, Array]) -> Array:
@@ -151,7 +157,7 @@ def plane_cells(
         limit: the largest number of regions.
         prune: drop polygons on which output 0 is proven non-zero.
         use_numba: True and False force the choice; None: where it is installed.
-        progress: called with the number of regions found.
+        progress: called with the share of the box that is done, 0 to 1.
 
     Raises:
         NneqError: when there are more regions than the limit; says how many.

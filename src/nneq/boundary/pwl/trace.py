@@ -82,7 +82,7 @@ def trace_plane(
         names: of the two free inputs.
         exact: rational arithmetic: ``segments[k].exact`` holds fractions.
         clock: the budget.
-        progress: called with the number of regions or segments found.
+        progress: called with the share that is done, 0 to 1.
         use_numba: force or forbid the compiled kernel; None: where it is installed.
 
     Raises:
