@@ -120,9 +120,10 @@ def cells():
             ),
             1,
         )
+        margin = found.stats["smallest margin"]
         print(
             f"{widths}: {len(found.regions)} cells, {len(found.pieces)} boundary pieces, "
-            f"{seconds:.2f} s, complete={found.complete}, margin {found.stats['smallest margin']:.0f}"
+            f"{seconds:.2f} s, complete={found.complete}, margin {margin:.0f}"
         )
 
 

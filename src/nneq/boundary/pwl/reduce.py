@@ -80,11 +80,13 @@ def reduced_on_box(network: ir.Network, box: Box) -> Reduction:
             moved = dataclasses.replace(node, terms=terms)
         nodes.append(moved)
         new[place] = len(nodes) - 1
-    ports = {
-        "inputs": tuple(dataclasses.replace(p, node=new[p.node]) for p in program.network.inputs),
-        "outputs": tuple(dataclasses.replace(p, node=new[p.node]) for p in program.network.outputs),
-    }
-    reduced = dataclasses.replace(program.network, nodes=tuple(nodes), **ports)
+    old = program.network
+    reduced = dataclasses.replace(
+        old,
+        nodes=tuple(nodes),
+        inputs=tuple(dataclasses.replace(p, node=new[p.node]) for p in old.inputs),
+        outputs=tuple(dataclasses.replace(p, node=new[p.node]) for p in old.outputs),
+    )
     return Reduction(tidy(reduced), box, *counts)
 
 
