@@ -145,7 +145,7 @@ class BoundaryHistory:
         columns = 2 if curves else 1
         figure = new_figure((5.0 * columns, max(3.2, 1.5 * len(shown))))
         grid = figure.add_gridspec(max(1, len(shown)), columns)
-        axes = []
+        axes: list[Any] = []
         for row, (key, title) in enumerate(shown):
             ax = figure.add_subplot(grid[row, 0], sharex=axes[0] if axes else None)
             first = int(key == "boundary_shift")  # the first record has nothing to move from
@@ -166,7 +166,7 @@ class BoundaryHistory:
         from matplotlib.colors import Normalize
 
         first, last = int(curves[0]["epoch"]), int(curves[-1]["epoch"])
-        colors = ScalarMappable(Normalize(first, max(last, first + 1)), colormaps["viridis"])
+        colors: Any = ScalarMappable(Normalize(first, max(last, first + 1)), colormaps["viridis"])
         for record in curves:
             shade = colors.to_rgba(int(record["epoch"]))
             width = 2.2 if record is curves[-1] else 0.9
@@ -213,11 +213,12 @@ class BoundaryHistory:
         )
         if path is None:
             return movie
+        speed: Any = frames_per_second  # Matplotlib takes fractions too, and declares integers
         try:
             if ending == ".gif":
-                movie.save(os.fspath(path), writer=PillowWriter(fps=frames_per_second))
+                movie.save(os.fspath(path), writer=PillowWriter(fps=speed))
             else:
-                Path(path).write_text(movie.to_jshtml(fps=frames_per_second), encoding="utf-8")
+                Path(path).write_text(movie.to_jshtml(fps=speed), encoding="utf-8")
         except OSError as error:
             msg = f"cannot write {str(path)!r}: {error.strerror or error}"
             raise NneqError(msg) from None

@@ -136,7 +136,8 @@ class BoundaryRecorder:
             problems.append(f"max_seconds must be positive, got {s.max_seconds!r}")
         if s.regions and s.box is None:
             problems.append("regions=True needs box=")
-        if not (isinstance(s.between, tuple | list) and len(s.between) == 2):
+        pair: Any = s.between
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
             problems.append(f"between must name two outputs, got {s.between!r}")
         if problems:
             raise NneqError(problems_message("these settings cannot be used", problems))
