@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from nneq.ir import Network
@@ -23,7 +25,7 @@ def mlp(widths, rules, seed=0, gain=1.5, bias=0.5, dtype=np.float32) -> Network:
     rng = np.random.default_rng(seed)
     builder = Builder()
     x = builder.input((1, widths[0]))
-    for k, (n, m) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for k, (n, m) in enumerate(pairwise(widths)):
         weight = (rng.normal(size=(m, n)) * gain / np.sqrt(n)).astype(dtype)
         x = builder.linear(x, lm.Dense(weight, (1,)), (rng.normal(size=m) * bias).astype(dtype))
         if k < len(widths) - 2:

@@ -83,7 +83,14 @@ def test_activations_are_enclosed(rule):
 
 
 @pytest.mark.parametrize(
-    "rules", [("relu", "tanh"), ("tanh", "relu"), ("gelu", "abs", "sigmoid"), ("sin", "tan"), ("exp", "atan")]
+    "rules",
+    [
+        ("relu", "tanh"),
+        ("tanh", "relu"),
+        ("gelu", "abs", "sigmoid"),
+        ("sin", "tan"),
+        ("exp", "atan"),
+    ],
 )
 def test_mixed_networks_are_enclosed(rules):
     """Networks that mix smooth and kinked units."""
@@ -106,7 +113,9 @@ def test_extreme_weights_are_enclosed(gain):
     """Tiny, large and saturating weights."""
     assert_enclosed(
         mlp((2, 8, 8, 2), "tanh", seed=6, gain=gain, dtype=np.float64),
-        seed=3, count=12, scales=SCALES,
+        seed=3,
+        count=12,
+        scales=SCALES,
     )
 
 
@@ -139,7 +148,8 @@ def test_bounds_are_tight_on_small_boxes():
     low, high = arithmetic.range(jet)
     corners = [
         slices.floats(np.zeros(20, dtype=int), centre + half * np.array([a, b]))[0]
-        for a in (-1, 1) for b in (-1, 1)
+        for a in (-1, 1)
+        for b in (-1, 1)
     ]
     true = np.max(corners, axis=0) - np.min(corners, axis=0)
 
@@ -155,7 +165,9 @@ def test_a_hundred_thousand_checks():
         depth = int(rng.integers(1, 4))
         rules = [str(r) for r in rng.choice([*SMOOTH, *KINKED], size=depth)]
         widths = (2, *(int(w) for w in rng.integers(1, 12, size=depth)), 2)
-        network = mlp(widths, rules, seed=int(rng.integers(10**9)), gain=float(rng.choice([1, 3, 10])))
+        network = mlp(
+            widths, rules, seed=int(rng.integers(10**9)), gain=float(rng.choice([1, 3, 10]))
+        )
         checks += assert_enclosed(
             network, seed=int(rng.integers(10**9)), count=25, scales=(1e-8, 1e-3, 0.1, 2.0)
         )

@@ -83,9 +83,9 @@ def test_slopes_contain_difference_quotients(name):
     with flint.ctx.workprec(BITS):
         for k in range(CHECKS):
             a, b = flint.arb(low[k]), flint.arb(high[k])
-            quotient = (
-                activation(name, rule.defaults, b) - activation(name, rule.defaults, a)
-            ) / (b - a)
+            quotient = (activation(name, rule.defaults, b) - activation(name, rule.defaults, a)) / (
+                b - a
+            )
             assert_contains(bottom[k], top[k], quotient, f"{name} on [{low[k]!r}, {high[k]!r}]")
 
 
@@ -135,9 +135,7 @@ def test_turning_points_are_zeros(name):
 def test_tails_are_reached_at_40(name, z):
     """Beyond 40 value, slope and bend are within 1e-15 of the asymptote."""
     tails = RULES[name].tails
-    slope, rest = (
-        (tails.left_slope, tails.left) if z < 0 else (tails.right_slope, tails.right)
-    )
+    slope, rest = (tails.left_slope, tails.left) if z < 0 else (tails.right_slope, tails.right)
     with flint.ctx.workprec(4000):
         for order, line in enumerate((flint.arb(slope) * flint.arb(z) + rest, slope, 0)):
             value = activation(name, RULES[name].defaults, flint.arb(z), order)
@@ -149,7 +147,12 @@ def test_tails_are_reached_at_40(name, z):
     ("rule", "params", "low", "high"),
     [
         ("relu", {}, -1.0, 2.0),
-        ("leaky_relu", {"alpha": np.array([0.1, 0.5])}, np.array([-1.0, -2.0]), np.array([1.0, -1.0])),
+        (
+            "leaky_relu",
+            {"alpha": np.array([0.1, 0.5])},
+            np.array([-1.0, -2.0]),
+            np.array([1.0, -1.0]),
+        ),
         ("elu", {"alpha": 2.0}, -1.0, 1.0),
         ("clip", {"low": -0.5, "high": 0.25}, -1.0, 1.0),
     ],

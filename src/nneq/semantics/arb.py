@@ -33,12 +33,17 @@ __all__ = ["ARB_FUNCTIONS", "ArbFunctions", "ArbNetwork", "activation", "lift", 
 
 Array = np.ndarray[Any, Any]
 
+
+def _root_of(number: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: number().sqrt()
+
+
 _CONSTANTS: dict[str, Callable[[], Any]] = {
-    "pi": lambda: flint.arb.pi(),
-    "sqrt(2)": lambda: flint.arb(2).sqrt(),
-    "sqrt(pi)": lambda: flint.arb.pi().sqrt(),
-    "sqrt(2*pi)": lambda: (2 * flint.arb.pi()).sqrt(),
-    "sqrt(2/pi)": lambda: (2 / flint.arb.pi()).sqrt(),
+    "pi": flint.arb.pi,
+    "sqrt(2)": _root_of(lambda: flint.arb(2)),
+    "sqrt(pi)": _root_of(flint.arb.pi),
+    "sqrt(2*pi)": _root_of(lambda: 2 * flint.arb.pi()),
+    "sqrt(2/pi)": _root_of(lambda: 2 / flint.arb.pi()),
 }
 
 

@@ -1,8 +1,8 @@
 r"""Mid-radius float64 arithmetic with proven rounding errors.
 
-A :class:`Ball` is a pair of float64 arrays ``(mid, rad)`` of one shape ``(S, *shape)`` and stands for
-all reals ``x`` with ``|x - mid| <= rad``; a NaN or an infinite radius means "nothing is known", so
-that every comparison with it is undecided.
+A :class:`Ball` is a pair of float64 arrays ``(mid, rad)`` of one shape ``(S, *shape)`` and stands
+for all reals ``x`` with ``|x - mid| <= rad``; a NaN or an infinite radius means "nothing is
+known", so that every comparison with it is undecided.
 
 Nothing rests on rounding modes, on libm or on the order in which BLAS sums.  With ``u = 2**-53``
 and :math:`\gamma_n = nu/(1-nu)`, a computed product :math:`L m` with at most ``n`` products per
@@ -370,10 +370,7 @@ class Balls:
         """Return the range of the softmax or of its logarithm."""
         axis = node.axis + 1
         low, high = softmax_range(arg.lower, arg.upper, axis)
-        if not node.log:
-            ball = Ball.interval(low, high)
-        else:
-            ball = log_softmax(arg, axis)
+        ball = log_softmax(arg, axis) if node.log else Ball.interval(low, high)
         if self.unit != UNIT:
             count = arg.shape[axis] + 16
             spread = gamma(count, self.unit) * (1.0 + arg.magnitude().max(axis, keepdims=True))
@@ -388,7 +385,9 @@ def log_softmax(arg: Ball, axis: int) -> Ball:
     ends = []
     for own, others, sign in ((low, high, -1.0), (high, low, 1.0)):
         count = own.shape[axis]
-        gaps = np.moveaxis(others, axis, -1)[..., None, :] - np.moveaxis(own, axis, -1)[..., :, None]
+        gaps = (
+            np.moveaxis(others, axis, -1)[..., None, :] - np.moveaxis(own, axis, -1)[..., :, None]
+        )
         gaps[..., np.arange(count), np.arange(count)] = 0.0
         peak = gaps.max(axis=-1, keepdims=True)
         total = np.exp(gaps - peak).sum(axis=-1)
@@ -430,9 +429,7 @@ def ball_evaluate(
     """
     with np.errstate(all="ignore"):
         if precision == "float32":
-            inputs = [
-                Ball(b.mid, (b.rad + UNIT32 * b.magnitude()) * _UP + 1e-44) for b in inputs
-            ]
+            inputs = [Ball(b.mid, (b.rad + UNIT32 * b.magnitude()) * _UP + 1e-44) for b in inputs]
         return [_known(ball) for ball in forward(network, Balls(precision), inputs)]
 
 

@@ -102,7 +102,9 @@ class BallFunctions:
     def tan(self, z: Ball) -> Ball:
         value = np.tan(z.mid)
         slope = 1.0 + value * value
-        slope = np.where(slope * z.rad < 0.1, 1.0 + (np.abs(value) + 2 * slope * z.rad) ** 2, np.nan)
+        slope = np.where(
+            slope * z.rad < 0.1, 1.0 + (np.abs(value) + 2 * slope * z.rad) ** 2, np.nan
+        )
         return _made(value, slope * _UP * (1 + 4 * LIBM), z.rad)
 
     def asin(self, z: Ball) -> Ball:

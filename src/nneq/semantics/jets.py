@@ -273,6 +273,7 @@ class Jets:
                 rad = (rad + r + 1.0625 * UNIT * np.abs(mid)) * _UP
         if mid is None or rad is None:
             mid, rad = (np.zeros((self.rows, self.count, *node.shape)) for _ in range(2))
+        bias: Array | None = None
         if node.bias is not None:
             bias = node.bias.astype(np.float64, copy=False)
             if not fresh:
@@ -283,7 +284,7 @@ class Jets:
         found = Jet(mid, rad)
         if self.float32 and (len(node.terms) > 1 or node.bias is not None):
             # sums of terms and bias: their sizes, not that of the cancelled result
-            size = np.zeros(mid.shape[1:]) if node.bias is None else np.abs(bias)
+            size = np.zeros(mid.shape[1:]) if bias is None else np.abs(bias)
             for term, jet in zip(node.terms, args, strict=True):
                 size = size + self._image_size(jet, term.map).reshape(mid.shape[1:])
             rad[-1] = (rad[-1] + gamma(fan + 1, UNIT32) * (size + rad[-1])) * _UP + 1e-44
@@ -298,7 +299,7 @@ class Jets:
 
     def _size(self, jet: Jet) -> Array:
         low, high = self.range(jet)
-        return (np.maximum(np.abs(low), np.abs(high)) + jet.rad[-1]) * _UP
+        return np.asarray((np.maximum(np.abs(low), np.abs(high)) + jet.rad[-1]) * _UP)
 
     def _ready(self, jet: Jet, map_: LinearMap) -> Jet:
         """Return the jet with the float32 error that applying the map makes, put before the map."""
@@ -325,7 +326,9 @@ class Jets:
         g, ge = mid[1 : 1 + d], rad[1 : 1 + d]
         np.multiply(g, s.mid, out=out_mid[1 : 1 + d])
         size = np.abs(g)
-        out_rad[1 : 1 + d] = (np.abs(s.mid) * (ge + 2 * UNIT * size) + s.rad * (size + ge)) * _UP + TINY
+        out_rad[1 : 1 + d] = (
+            np.abs(s.mid) * (ge + 2 * UNIT * size) + s.rad * (size + ge)
+        ) * _UP + TINY
         p_size, q_size = np.abs(p.mid), np.abs(q.mid)
         sizes = [np.abs(ball.mid) for ball in steep]
         for k, (m, l) in enumerate(self.pairs, start=1 + d):
@@ -356,9 +359,7 @@ class Jets:
             out_rad[-1] = self._activation_fuzz(node, low, high, rad[-1])
         return Jet(out_mid, out_rad)
 
-    def _activation_fuzz(
-        self, node: Elementwise, low: Array, high: Array, fuzz: Array
-    ) -> Array:
+    def _activation_fuzz(self, node: Elementwise, low: Array, high: Array, fuzz: Array) -> Array:
         """Return how far the executed activation may be off where its argument is off by fuzz."""
         bottom, top = low - fuzz * _UP, high + fuzz * _UP
         steep = ranges.slope(node.rule, node.params, bottom, top)
@@ -367,7 +368,7 @@ class Jets:
         # a jump moves the value by at most the whole range
         moved = np.fmin(np.where(fuzz == 0, 0.0, moved), value[1] - value[0])
         error = float32_error(Ball.interval(bottom, top), Ball.interval(*value))
-        return (moved + error) * _UP
+        return np.asarray((moved + error) * _UP)
 
     def product(self, node: Product, left: Jet, right: Jet) -> Jet:
         """Return the product rule, contracted."""
@@ -458,7 +459,12 @@ class Jets:
         if open_.any():
             t = self.taylor_rows
             for row, first, second, ends in (
-                (0, at_true, at_false, [(j.mid[0] - j.rad[0], j.mid[0] + j.rad[0]) for j in (yes, no)]),
+                (
+                    0,
+                    at_true,
+                    at_false,
+                    [(j.mid[0] - j.rad[0], j.mid[0] + j.rad[0]) for j in (yes, no)],
+                ),
                 (t, true, false, [self.range(j) for j in (yes, no)]),
             ):
                 low = np.minimum(
@@ -555,7 +561,9 @@ def _tanh_facts(
     bends = -2.0 * t[1:] * (1.0 - t[1:] * t[1:])
     bend_low, bend_high = np.minimum(bends[0], bends[1]), np.maximum(bends[0], bends[1])
     bend_low = np.where((left <= _ROOT + pad) & (right >= _ROOT - pad), -_PEAK, bend_low) - 4 * pad
-    bend_high = np.where((left <= pad - _ROOT) & (right >= -_ROOT - pad), _PEAK, bend_high) + 4 * pad
+    bend_high = (
+        np.where((left <= pad - _ROOT) & (right >= -_ROOT - pad), _PEAK, bend_high) + 4 * pad
+    )
     c = 1.0 if scale == 1.0 else 0.25
     p = Ball(0.5 * c * (slope_low + slope_high), 0.5 * c * (slope_high - slope_low) + 8 * UNIT)
     factor = c * scale

@@ -198,9 +198,7 @@ def _turning(name: str, order: int) -> tuple[tuple[float, float, float, float], 
         with np.errstate(all="ignore"):
             extreme = _apply(declared, {}, ball, order)  # type: ignore[arg-type]  # 0, 1 or 2
         margin = 8 * UNIT * abs(place)
-        found.append(
-            (place - margin, place + margin, float(extreme.lower), float(extreme.upper))
-        )
+        found.append((place - margin, place + margin, float(extreme.lower), float(extreme.upper)))
     return tuple(found)
 
 
@@ -211,9 +209,7 @@ def _smooth_ends(declared: Rule, params: Params, low: Array, high: Array, order:
     second = _smooth_at(declared, params, high, order)
     bottom = np.minimum(first.lower, second.lower)
     top = np.maximum(first.upper, second.upper)
-    turning = (
-        _power_turning(params) if declared.name == "power" else _turning(declared.name, order)
-    )
+    turning = _power_turning(params) if declared.name == "power" else _turning(declared.name, order)
     for left, right, least, most in turning:
         inside = (low <= right) & (high >= left)
         bottom = np.where(inside, np.minimum(bottom, least), bottom)
@@ -293,7 +289,9 @@ def _part_ends(declared: Rule, params: Params, low: Array, high: Array, order: O
     left = -np.inf
     for part in declared.parts:
         point = low == high
-        meets = np.where(point, (low <= part.upper) & (high >= left), (low < part.upper) & (high > left))
+        meets = np.where(
+            point, (low <= part.upper) & (high >= left), (low < part.upper) & (high > left)
+        )
         a = np.clip(low, left, part.upper)
         b = np.clip(high, left, part.upper)
         least, most = _one_part(part, params, a, b, order)
@@ -301,7 +299,7 @@ def _part_ends(declared: Rule, params: Params, low: Array, high: Array, order: O
         top = np.where(meets, np.maximum(top, most), top)
         if order == 2 and part.upper < np.inf:
             inside = (low < part.upper) & (high > part.upper)
-            corner = inside & ~_smooth_kink(declared, params, part.upper)
+            corner = inside & ~_smooth_kink(declared, params)
             bottom, top = np.where(corner, -np.inf, bottom), np.where(corner, np.inf, top)
         left = part.upper
     return bottom, top
@@ -328,7 +326,7 @@ def _one_part(part: Part, params: Params, low: Array, high: Array, order: Order)
     return bottom, top
 
 
-def _smooth_kink(declared: Rule, params: Params, place: float) -> Array:
+def _smooth_kink(declared: Rule, params: Params) -> Array:
     """Return where the slopes on both sides of a kink are equal, exactly."""
     match declared.name:
         case "softsign" | "celu":
@@ -349,7 +347,9 @@ def _linear_ends(declared: Rule, params: Params, low: Array, high: Array, order:
     left: Any = -np.inf
     point = low == high
     for piece in declared.pieces(params):
-        meets = np.where(point, (low <= piece.upper) & (high >= left), (low < piece.upper) & (high > left))
+        meets = np.where(
+            point, (low <= piece.upper) & (high >= left), (low < piece.upper) & (high > left)
+        )
         if order == 0:
             for end in (np.clip(low, left, piece.upper), np.clip(high, left, piece.upper)):
                 reached, error = _line(piece.slope, piece.intercept, end)

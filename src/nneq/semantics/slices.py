@@ -147,12 +147,16 @@ class Slices:
                 moves = fan == len(node.terms) + 1 and len(node.terms) == 1 and node.bias is None
                 total = total + error + (0.0 if moves else gamma(fan, UNIT32) * size)
             if k == 0 and node.bias is not None:
-                fan = 8 + len(node.terms) + sum(
-                    s.fan_in + 2 for term in node.terms for s in term.map.stages()
+                fan = (
+                    8
+                    + len(node.terms)
+                    + sum(s.fan_in + 2 for term in node.terms for s in term.map.stages())
                 )
                 total = total + gamma(fan, UNIT32) * np.abs(node.bias)
             shape = (1, *node.shape)
-            found.append(np.broadcast_to(total * _UP + 1e-44, np.broadcast_shapes(np.shape(total), shape)))
+            found.append(
+                np.broadcast_to(total * _UP + 1e-44, np.broadcast_shapes(np.shape(total), shape))
+            )
         return tuple(found)
 
     def _live(self) -> list[tuple[int, Any, tuple[int, ...], tuple[int, ...]]]:

@@ -35,8 +35,12 @@ def solve(problem, origin, direction, domain=(-3.0, 3.0), **options):
     """Return the solutions on one line."""
     budget = options.pop("budget", Budget())
     return solve_lines(
-        problem, np.atleast_2d(origin), np.asarray(direction, float), domain,
-        clock=budget.start(), **options,
+        problem,
+        np.atleast_2d(origin),
+        np.asarray(direction, float),
+        domain,
+        clock=budget.start(),
+        **options,
     )[0]
 
 
@@ -65,7 +69,9 @@ def assert_proven(problem, origin, direction, solutions):
         if root.lower == root.upper:
             continue
         ends = [flint.arb(root.lower), flint.arb(root.upper)]
-        left, right = exact.on_line(np.asarray(origin), np.asarray(direction), ends, 300).reshape(-1)
+        left, right = exact.on_line(np.asarray(origin), np.asarray(direction), ends, 300).reshape(
+            -1
+        )
         turn = 1 if root.crossing == "up" else -1
 
         assert not left * turn > 0
@@ -241,7 +247,7 @@ def test_mixed_networks(rules):
     problem = problem_of(mlp((2, 12, 12, 2), rules, seed=2, gain=3.0, bias=1.0))
     origin, direction = np.array([0.0, 0.1]), np.array([1.0, 0.5])
     found = solve(problem, origin, direction)
-    left, right = sampled(problem, origin, direction, -3, 3)
+    left, _ = sampled(problem, origin, direction, -3, 3)
 
     assert found.complete, found.undecided
     assert len(left) == len(found)

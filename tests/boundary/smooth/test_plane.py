@@ -54,7 +54,10 @@ def side_roots(problem, box, origin=None):
             start, direction = base.copy(), np.zeros(n)
             start[axis], start[1 - axis], direction[axis] = 0.0, end, 1.0
             (found,) = solve_lines(
-                problem, start[None], direction, (box.low[axis], box.high[axis]),
+                problem,
+                start[None],
+                direction,
+                (box.low[axis], box.high[axis]),
                 clock=Budget().start(),
             )
 
@@ -82,8 +85,11 @@ def assert_curve(problem, curve, box, origin=None):
 def quadratic(terms, constant):
     """Return sum of c (a.x + b)^2 + constant as a problem: ``terms`` of (c, a, b)."""
     network = one_hidden(
-        [a for _, a, _ in terms], [b for *_, b in terms],
-        [[c for c, *_ in terms], [0.0] * len(terms)], [constant, 0.0], "square",
+        [a for _, a, _ in terms],
+        [b for *_, b in terms],
+        [[c for c, *_ in terms], [0.0] * len(terms)],
+        [constant, 0.0],
+        "square",
     )
     return problem_of(network)
 
@@ -150,7 +156,8 @@ def test_networks_have_ends_at_side_roots(rule):
 
 
 @pytest.mark.parametrize(
-    "rules", [["relu", "tanh"], ["tanh", "relu"], ["gelu", "abs"], ["selu", "selu"], ["elu", "clip"]]
+    "rules",
+    [["relu", "tanh"], ["tanh", "relu"], ["gelu", "abs"], ["selu", "selu"], ["elu", "clip"]],
 )
 def test_mixed_networks(rules):
     """Kinks on the curve do not break it."""

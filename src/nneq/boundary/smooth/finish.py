@@ -2,9 +2,9 @@ r"""What float64 leaves open, in Arb: tight enclosures, near-double roots, signs
 
 A stretch on which ``g`` is proven strictly convex or concave has at most two roots.  Its critical
 point :math:`x^*` is enclosed by ``|g'(x_0)| / min |g''|``, so
-:math:`|g(x^*) - g(x_0)| \le \max|g''| |x^* - x_0|^2` is tiny and the sign of :math:`g(x_0)`, in Arb,
-decides between no root and two.  When it does not, the stretch shrinks to the few units of the last
-place around :math:`x^*` in which a double root may lie.
+:math:`|g(x^*) - g(x_0)| \le \max|g''| |x^* - x_0|^2` is tiny and the sign of :math:`g(x_0)`, in
+Arb, decides between no root and two.  When it does not, the stretch shrinks to the few units of
+the last place around :math:`x^*` in which a double root may lie.
 """
 
 from __future__ import annotations
@@ -148,7 +148,9 @@ class Exact:
         with flint.ctx.workprec(_FINE):
             largest = flint.arb(least_value.abs_upper())
             reach = (2 * largest / min(abs(least), abs(most))).sqrt() + drift
-            bottom, top = _outside(flint.arb(point) + flint.arb(0, 1) * flint.arb(reach.abs_upper()))
+            bottom, top = _outside(
+                flint.arb(point) + flint.arb(0, 1) * flint.arb(reach.abs_upper())
+            )
         return Stretch((), ((max(low, bottom), min(high, top)),))
 
     def _at_end(self, low: float, high: float, first: int, last: int) -> Stretch:

@@ -1,9 +1,9 @@
 r"""Proof that ``g`` is zero on a whole interval of a line, in exact rational arithmetic.
 
 Every entry is a linear combination, with rational coefficients, of 1, ``t`` and *atoms*: nonlinear
-units named by their rule and their exact argument, so that two units that compute the same thing are
-the same atom.  Piecewise-linear units whose piece is proven on the interval are linear again.  If all
-coefficients of ``g`` cancel, ``g`` is zero there; if they do not, nothing is claimed.
+units named by their rule and their exact argument, so that two units that compute the same thing
+are the same atom.  Piecewise-linear units whose piece is proven on the interval are linear again.
+If all coefficients of ``g`` cancel, ``g`` is zero there; if they do not, nothing is claimed.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _unit(
             if low >= left and high <= piece.upper:
                 slope, rest = Fraction(float(piece.slope)), Fraction(float(piece.intercept))
                 if rule == "hard_sigmoid":
-                    exact = slope in {Fraction(0)}
+                    exact = slope == 0
                     if not exact:
                         break
                 return entry * slope + Combination([(_ONE, rest)])
@@ -204,9 +204,7 @@ def _unit(
     return Combination([(name, Fraction(1))])
 
 
-def vanishes(
-    network: ir.Network, origin: Array, direction: Array, low: float, high: float
-) -> bool:
+def vanishes(network: ir.Network, origin: Array, direction: Array, low: float, high: float) -> bool:
     """Return whether ``g(origin + t direction)`` is proven 0 for every ``t`` in ``[low, high]``.
 
     Args:

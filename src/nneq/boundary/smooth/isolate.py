@@ -2,7 +2,8 @@ r"""Branch and prune on many lines at once: where ``g`` has a sign, where it is 
 
 One level evaluates every open interval of every line together with the second-order Taylor bound:
 an interval is closed with a sign when ``0`` is outside the range, as monotone when ``0`` is outside
-the derivative's range, and is halved otherwise, until rounding error or the smallest width stops it.
+the derivative's range, and is halved otherwise, until rounding error or the smallest width stops
+it.
 """
 
 from __future__ import annotations
@@ -188,8 +189,12 @@ def merge(slices: Slices, pieces: Pieces) -> Runs:
     first = np.flatnonzero(start)
     last = np.append(first[1:], count) - 1
     runs = Runs(
-        line[first], pieces.low[first], pieces.high[last], kind[first],
-        np.zeros(len(first), dtype=np.int8), np.zeros(len(first), dtype=np.int8),
+        line[first],
+        pieces.low[first],
+        pieces.high[last],
+        kind[first],
+        np.zeros(len(first), dtype=np.int8),
+        np.zeros(len(first), dtype=np.int8),
     )
     signed = np.abs(runs.kind) == 1
     runs.left[signed] = runs.kind[signed]

@@ -78,7 +78,9 @@ def solve_lines(
     line, low, high, beyond = start_boxes(slices, domain, clock)
     zeros: list[tuple[int, float, float]] = []
     if precision == "real" and problem.network.parameter_count <= LIMIT:
-        line, low, high, zeros = _without_zeros(slices, origins, directions[..., 0], line, low, high)
+        line, low, high, zeros = _without_zeros(
+            slices, origins, directions[..., 0], line, low, high
+        )
     pieces = isolate(slices, line, low, high, clock=clock, progress=progress)
     runs = merge(slices, pieces)
     answers = _Answers(slices, pieces, runs, origins, directions[..., 0])

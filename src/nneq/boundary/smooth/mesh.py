@@ -1,8 +1,8 @@
 r"""From balanced leaves to polylines: signs at corners, crossings on edges, links, refinement.
 
 In a leaf the curve is a graph over one coordinate, so its crossings with the cell's edges, sorted
-along that coordinate, are joined in pairs (Plantinga and Vegter 2004, section 3).  Every crossing is
-refined on its edge; polylines are then refined by projecting midpoints onto the curve.
+along that coordinate, are joined in pairs (Plantinga and Vegter 2004, section 3).  Every crossing
+is refined on its edge; polylines are then refined by projecting midpoints onto the curve.
 """
 
 from __future__ import annotations
@@ -115,10 +115,11 @@ def _crossings(slices: Slices, points: Array, signs: Array, low: Array, high: Ar
 
     def function(places: Array, t: Array) -> Array:
         where = start[places] + step[places] * t[:, None]
-        return slices.floats(np.zeros(len(places), dtype=np.int64), where)[0].reshape(-1)
+        found = slices.floats(np.zeros(len(places), dtype=np.int64), where)
+        return np.asarray(found[0].reshape(-1))
 
     t = bracketed(function, np.zeros(len(low)), np.ones(len(low)), signs[high] > 0)
-    return start + step * t[:, None]
+    return np.asarray(start + step * t[:, None])
 
 
 def _paired(
@@ -224,7 +225,7 @@ def touches(cells: Cells, other: Cells) -> Array:
     u, v, wide = other.grid()
     marked = np.zeros(len(cells), dtype=bool)
     for k in range(len(other)):
-        marked |= (x <= u[k] + wide[k]) & (u[k] <= x + size) & (y <= v[k] + wide[k]) & (
-            v[k] <= y + size
+        marked |= (
+            (x <= u[k] + wide[k]) & (u[k] <= x + size) & (y <= v[k] + wide[k]) & (v[k] <= y + size)
         )
     return marked

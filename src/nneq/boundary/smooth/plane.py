@@ -113,11 +113,7 @@ def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
     groups: list[list[int]] = []
     for k in np.lexsort((y, x)).tolist():
         cell = [int(x[k]), int(y[k]), int(x[k] + size[k]), int(y[k] + size[k])]
-        merged = [
-            g
-            for g in groups
-            if _close(g, cell)
-        ]
+        merged = [g for g in groups if _close(g, cell)]
         for g in merged:
             cell = [min(g[0], cell[0]), min(g[1], cell[1]), max(g[2], cell[2]), max(g[3], cell[3])]
             groups.remove(g)
@@ -125,8 +121,7 @@ def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
     grid = np.array(groups, dtype=np.int64)
     ends = [frame.place(axis, grid[:, axis + shift]) for shift in (0, 2) for axis in (0, 1)]
     return tuple(
-        Box((float(a), float(b)), (float(c), float(d)))
-        for a, b, c, d in zip(*ends, strict=True)
+        Box((float(a), float(b)), (float(c), float(d))) for a, b, c, d in zip(*ends, strict=True)
     )
 
 

@@ -1,10 +1,10 @@
 r"""Plantinga-Vegter subdivision of a rectangle, all cells of a level at once.
 
 A cell is dropped when ``g`` has a sign on it, accepted when any two gradients of the cell form an
-acute angle (:math:`\langle \nabla g(p), \nabla g(q) \rangle > 0`), and split otherwise.  Cells on the
-rim of the rectangle also need the derivative along the rim, or ``g`` itself, to keep a sign there.
-Accepted neighbours are balanced to differ by at most one level; dropped cells need no balance,
-because the curve does not meet their sides.
+acute angle (:math:`\langle \nabla g(p), \nabla g(q) \rangle > 0`), and split otherwise.  Cells on
+the rim of the rectangle also need the derivative along the rim, or ``g`` itself, to keep a sign
+there. Accepted neighbours are balanced to differ by at most one level; dropped cells need no
+balance, because the curve does not meet their sides.
 
 Cells are integers: level ``k`` and place ``(i, j)`` in a grid of ``2**k`` by ``2**k`` cells.
 
@@ -144,8 +144,9 @@ class Subdivision:
         slices: the network on its plane (one slice, ``d = 2``).
         frame: the rectangle.
         clock: the budget.
-        screen: ``screen(centre, half)``: where a cheaper bound proves that ``g`` has a sign; or None.
-        extra: ``extra(centre, half)``: where a cell is not wanted, and where that is still open; or
+        screen: ``screen(centre, half)``: where a cheaper bound proves that ``g`` has a sign; or
+        None. extra: ``extra(centre, half)``: where a cell is not wanted, and where that is still
+        open; or
             None (the filter of decision boundaries).
     """
 
@@ -160,7 +161,7 @@ class Subdivision:
     ) -> None:
         """Fix the question."""
         self.slices, self.frame, self.clock = slices, frame, clock
-        self.screen, self.extra = screen, extra
+        self.screen, self.wanted = screen, extra
         widths = [int(np.prod(node.shape, dtype=int)) for node in slices.network.nodes]
         self.batch = max(64, (1 << 19) // max(64, 6 * max(widths)))
         self.examined = 0
@@ -171,7 +172,8 @@ class Subdivision:
         count = len(cells)
         self.examined += count
         self.clock.spend(count)
-        result = _Verdicts(*(np.zeros(count, dtype=bool) for _ in range(3)), np.zeros((count, 2)))
+        empty, ready, hopeless = (np.zeros(count, dtype=bool) for _ in range(3))
+        result = _Verdicts(empty, ready, hopeless, np.zeros((count, 2)))
         centre, half = cells.boxes(self.frame)
         live = np.arange(count)
         if self.screen is not None and count:
@@ -184,9 +186,9 @@ class Subdivision:
         if self.turned is not None:
             rest = np.flatnonzero(~result.ready & ~result.empty & (cells.level >= _TURN))
             self.turned.accept(cells.take(rest), centre[rest], half[rest], rest, result)
-        if self.extra is not None:
+        if self.wanted is not None:
             ready = np.flatnonzero(result.ready)
-            unwanted, open_ = self.extra(centre[ready], half[ready])
+            unwanted, open_ = self.wanted(centre[ready], half[ready])
             result.empty[ready[unwanted]] = True
             split = ready[open_ & (cells.level[ready] < _JUNCTION)]
             result.ready[split] = False
@@ -291,8 +293,8 @@ class Turned:
 
     Where the curve crosses a kink the gradients of both sides may only agree along a slanted
     direction.  If ``g`` is strictly monotone along ``w`` on the cell, the curve is a graph over the
-    direction across ``w``; if every edge holds at most one root, proven, the crossings sorted across
-    ``w`` and joined in pairs are the curve.
+    direction across ``w``; if every edge holds at most one root, proven, the crossings sorted
+    across ``w`` and joined in pairs are the curve.
     """
 
     def __init__(self, slices: Slices, frame: Frame, clock: Clock) -> None:
@@ -305,9 +307,7 @@ class Turned:
             if turned is not None:
                 self.bases.append((basis, turned))
 
-    def accept(
-        self, cells: Cells, centre: Array, half: Array, rows: Array, out: _Verdicts
-    ) -> None:
+    def accept(self, cells: Cells, centre: Array, half: Array, rows: Array, out: _Verdicts) -> None:
         """Mark cells as ready."""
         live = np.arange(len(rows))
         for basis, turned in self.bases:
@@ -334,7 +334,7 @@ class Turned:
         """Return which cells have at most one root on every edge, proven."""
         x, y, size = cells.grid()
         starts, ends, axes = [], [], []
-        for axis, a, b in (
+        for way, a, b in (
             (0, (x, y), (x + size, y)),
             (0, (x, y + size), (x + size, y + size)),
             (1, (x, y), (x, y + size)),
@@ -342,16 +342,16 @@ class Turned:
         ):
             starts.append(np.stack([self.frame.place(k, a[k]) for k in range(2)], axis=1))
             ends.append(np.stack([self.frame.place(k, b[k]) for k in range(2)], axis=1))
-            axes.append(np.full(len(x), axis))
+            axes.append(np.full(len(x), way))
         start, end, axis = np.concatenate(starts), np.concatenate(ends), np.concatenate(axes)
         count = len(start)
         good = np.zeros(count, dtype=bool)
-        for k in (0, 1):
-            part = np.flatnonzero(axis == k)
-            lines = self.slices.along_axis(start[part], k)
+        for side in (0, 1):
+            part = np.flatnonzero(axis == side)
+            lines = self.slices.along_axis(start[part], side)
             places = np.arange(len(part))
             pieces = isolate(
-                lines, places, start[part, k], end[part, k], clock=self.clock, levels=8
+                lines, places, start[part, side], end[part, side], clock=self.clock, levels=8
             )
             runs = merge(lines, pieces)
             up, down = runs.kind == 2, runs.kind == -2
@@ -365,7 +365,7 @@ class Turned:
             open_ = np.bincount(runs.line[~(root | none | signed)], minlength=len(part))
             roots = np.bincount(runs.line[root], minlength=len(part))
             good[part] = (open_ == 0) & (roots <= 1)
-        return good.reshape(4, -1).all(axis=0)
+        return np.asarray(good.reshape(4, -1).all(axis=0))
 
 
 _TURN = 6

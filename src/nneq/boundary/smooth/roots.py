@@ -131,8 +131,10 @@ def enclose(
             slack = 8 * UNIT * (np.maximum(np.abs(left), np.abs(right)) + np.abs(guess[live]))
             left, right = left - slack, right + slack
             reach = np.maximum(np.abs(left), np.abs(right))
-            fits = (reach < half) & (guess[live] + left >= low[live]) & (
-                guess[live] + right <= high[live]
+            fits = (
+                (reach < half)
+                & (guess[live] + left >= low[live])
+                & (guess[live] + right <= high[live])
             )
         found = live[fits]
         below[found] = guess[found] + left[fits]

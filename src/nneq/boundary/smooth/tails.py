@@ -65,8 +65,13 @@ class Rays:
         still = (line.slope.mid == 0) & (line.slope.rad == 0)
         first = Ball(
             line.base.mid + line.slope.mid * start,
-            (line.base.rad + line.slope.rad * start
-             + 4 * UNIT * (np.abs(line.base.mid) + np.abs(line.slope.mid) * start)) * _UP + TINY,
+            (
+                line.base.rad
+                + line.slope.rad * start
+                + 4 * UNIT * (np.abs(line.base.mid) + np.abs(line.slope.mid) * start)
+            )
+            * _UP
+            + TINY,
         )
         low = np.where(still, line.base.lower, np.where(low_slope >= 0, first.lower, -np.inf))
         high = np.where(still, line.base.upper, np.where(high_slope <= 0, first.upper, np.inf))
@@ -124,7 +129,9 @@ class Rays:
         steep = ranges.slope(node.rule, node.params, *ends)
         rate = Ball.interval(*steep)
         grows = ~np.isfinite(base.rad) & np.isfinite(steep[0]) & np.isfinite(steep[1])
-        place = np.where(np.isfinite(ends[0]), ends[0], np.where(np.isfinite(ends[1]), ends[1], 0.0))
+        place = np.where(
+            np.isfinite(ends[0]), ends[0], np.where(np.isfinite(ends[1]), ends[1], 0.0)
+        )
         value = Ball.interval(*ranges.value(node.rule, node.params, place, place))
         anchored = rate * (arg.base - Ball.point(place)) + value
         moved = rate * arg.slope
@@ -232,10 +239,10 @@ def panels(
             clock.spend(len(live))
             live = live[ray_signs(slices, live, start[live], side) == 0]
             start[live] *= 4.0
-        for k in live:
+        for k in live.tolist():
             start[k] = least * 4.0**5
             tail = (float(start[k]), math.inf) if side == 1 else (-math.inf, -float(start[k]))
-            beyond.setdefault(int(k), []).append(tail)
+            beyond.setdefault(k, []).append(tail)
         reach[side] = start
     rows = []
     for k in range(lines):
