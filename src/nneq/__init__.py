@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from nneq.api.boundary import Boundary
     from nneq.api.equations import Equations
     from nneq.api.explanation import Explanation
-    from nneq.api.importing import register, to_equations, to_network, watch
+    from nneq.api.importing import to_equations, to_network
+    from nneq.api.registration import register, watch
     from nneq.api.verification import Verification
     from nneq.boundary.results import (
         Box,
@@ -125,10 +126,10 @@ _HOMES = {
     "UnsupportedError": "nneq.errors",
     "Verdict": "nneq.boundary.results",
     "Verification": "nneq.api.verification",
-    "register": "nneq.api.importing",
+    "register": "nneq.api.registration",
     "to_equations": "nneq.api.importing",
     "to_network": "nneq.api.importing",
-    "watch": "nneq.api.importing",
+    "watch": "nneq.api.registration",
 }
 """Where every public name lives; a name is loaded when it is first asked for."""
 

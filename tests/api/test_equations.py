@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 
 import numpy as np
@@ -245,8 +246,8 @@ def test_an_import_that_differs_is_refused(monkeypatch):
     network = mlp([2, 3, 2])
     wrong = mlp([2, 3, 2], seed=1)
     found = Imported(network, lambda arrays: [wrong(*arrays)], batches=True)
-    monkeypatch.setattr(importing, "_framework_of_object", lambda model: "torch")
-    monkeypatch.setattr(importing, "_adapter", lambda framework: lambda model: found)
+    monkeypatch.setattr(importing, "framework_of", lambda model: "torch")
+    monkeypatch.setattr(importing, "adapter_of", lambda framework: lambda model: found)
 
     with pytest.raises(nneq.NneqError, match="largest relative difference"):
         nneq.to_network(object())
@@ -328,6 +329,31 @@ def test_a_reshaped_output_keeps_its_names():
     eqs = nneq.to_equations(b.build([(out, "out")], source=Source()))
 
     assert "z_1 = tanh(x_1)\nz_2 = tanh(x_2)" == str(eqs)
+
+
+def test_boundaries_are_made_when_they_are_asked_for():
+    """A thousand classes have half a million pairs; none is built before it is looked up."""
+    eqs = nneq.to_equations(mlp([2, 3, 1000]))
+    pairs = eqs.boundaries()
+
+    assert 1000 * 999 // 2 == len(pairs)
+    assert ("z_7", "z_900") in pairs
+    assert ("z_900", "z_7") not in pairs
+    assert "z_900" == pairs["z_7", "z_900"].second
+    with pytest.raises(KeyError):
+        pairs["z_7", "z_1001"]
+
+
+def test_equations_travel_between_processes():
+    """Pickling keeps the network; the framework's own forward pass stays behind."""
+    network = mlp([2, 3, 2])
+    eqs = nneq.Equations(network, lambda arrays: [network(*arrays)], batches=True)
+    rows = np.ones((1, 2))
+    expected = eqs(rows)
+    again = pickle.loads(pickle.dumps(eqs))
+
+    assert np.array_equal(expected, again(rows))
+    assert "direct evaluation" == again.verify(5).reference
 
 
 def test_boundaries_are_all_pairs():

@@ -11,7 +11,7 @@ import pytest
 from zoo_networks import mlp
 
 import nneq
-from nneq.api import importing
+from nneq.api import importing, registration
 from nneq.ir import Source
 from nneq.lowering import Builder
 
@@ -63,7 +63,7 @@ def test_the_framework_is_found_from_the_bases(modules, names, expected):
         base = type(name, (base,), {"__module__": module})
     own = type("Mine", (base,), {"__module__": "users.code"})
 
-    assert expected == importing._framework_of_object(own())
+    assert expected == importing.framework_of(own())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_versions_are_compared_as_numbers(version, numbers):
 def test_a_missing_framework_names_the_command(monkeypatch, tmp_path):
     """The message holds the command that installs it."""
     (tmp_path / "m.onnx").write_bytes(b"x")
-    monkeypatch.setattr(importing, "_FLOORS", {"onnx": (("surely_not_installed", "1.0"),)})
+    monkeypatch.setattr(importing, "FLOORS", {"onnx": (("surely_not_installed", "1.0"),)})
 
     with pytest.raises(nneq.MissingDependencyError, match=r'pip install "nneq\[onnx\]"'):
         nneq.to_network(tmp_path / "m.onnx")
@@ -135,7 +135,7 @@ def test_a_missing_framework_names_the_command(monkeypatch, tmp_path):
 def test_an_old_framework_is_refused(monkeypatch, tmp_path):
     """A version below the floor is named with the floor and the command."""
     (tmp_path / "m.onnx").write_bytes(b"x")
-    monkeypatch.setattr(importing, "_FLOORS", {"onnx": (("numpy", "99.1"),)})
+    monkeypatch.setattr(importing, "FLOORS", {"onnx": (("numpy", "99.1"),)})
 
     with pytest.raises(nneq.MissingDependencyError, match=r'older than 99\.1.*"numpy>=99\.1"'):
         nneq.to_network(tmp_path / "m.onnx")
@@ -248,8 +248,8 @@ def test_register_adds_refuses_and_removes(monkeypatch):
 
     fake = SimpleNamespace(Module=Module)
     monkeypatch.setitem(sys.modules, "fake_framework", fake)
-    monkeypatch.setattr(importing, "_OWNERS", {"torch": ("fake_framework", "Module")})
-    monkeypatch.setattr(importing, "_require", lambda *args: None)
+    monkeypatch.setattr(registration, "_OWNERS", {"torch": ("fake_framework", "Module")})
+    monkeypatch.setattr(registration, "require", lambda *args: None)
     first, second = nneq.register("torch"), nneq.register("torch")
 
     assert callable(Module.to_equations)

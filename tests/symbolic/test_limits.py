@@ -168,5 +168,5 @@ def test_the_jacobian_of_an_image_model_is_refused():
     """The closed form of 12,288 inputs is refused with the way out."""
     eqs = nneq.to_equations(convolutional())
 
-    with pytest.raises(nneq.UnsupportedError, match="use system"):
+    with pytest.raises(nneq.UnsupportedError, match=r"use matrix_form\(\)"):
         eqs["z_1"]

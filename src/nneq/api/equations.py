@@ -14,7 +14,7 @@ from nneq.errors import NneqError
 from nneq.ir import Network, float64
 from nneq.semantics.compiled import Compiled, compile_network
 from nneq.symbolic.layout import Layout, layout_of
-from nneq.symbolic.names import Variable, html_block, terminal_text
+from nneq.symbolic.names import Variable, find_variable, html_block, terminal_text
 from nneq.symbolic.text import equation_lines, system_lines
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Equations:
     """A network as a system of equations; made by :func:`nneq.to_equations`.
 
     Args:
-        network: the network, or anything ``to_equations`` accepts is given to that instead.
+        network: the network.
         reference: the framework's own forward pass, for ``verify``.
         batches: whether the reference takes any batch extent.
 
@@ -55,6 +55,10 @@ class Equations:
         self.network = network
         self._reference = reference
         self._batches = batches
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the network alone: a framework's forward pass stays in its process."""
+        return type(self), (self.network,)
 
     @cached_property
     def layout(self) -> Layout:
@@ -78,11 +82,11 @@ class Equations:
         Raises:
             NneqError: nothing, or more than one output, has that name.
         """
-        return _lookup(key, self.outputs, "output")
+        return find_variable(key, self.outputs, "output")
 
     def input_name(self, key: str | int) -> Variable:
         """Return the input that ``key`` means: ``"x_1"``, its label, or its number from 1."""
-        return _lookup(key, self.inputs, "input")
+        return find_variable(key, self.inputs, "input")
 
     # ------------------------------------------------------------------ symbolic forms
     def system(self) -> list[Any]:
@@ -284,7 +288,7 @@ class Equations:
 
         Guarantee: numerical (float64).
         """
-        from nneq.symbolic.source import function_of, numpy_source
+        from nneq.symbolic.source import function_of, numpy_source, plain_function
 
         if backend != "numpy":
             msg = f"unknown backend {backend!r}; the one there is is 'numpy'"
@@ -399,54 +403,7 @@ class Equations:
         return found.named(frame.outputs)
 
     def boundaries(self, **options: Any) -> Mapping[tuple[str, str], Boundary]:
-        """Return the boundaries of all pairs of outputs, by names."""
-        return {
-            (str(a), str(b)): self.boundary(a, b, **options)
-            for a, b in itertools.combinations(self.outputs, 2)
-        }
+        """Return the boundaries of all pairs of outputs, by names; each is made when looked up."""
+        from nneq.api.pairs import Pairs
 
-
-def plain_function(rows: Callable[[Array], Array], source: str, count: int) -> Callable[..., Any]:
-    """Return ``rows`` as a function of one array or of ``count`` separate values."""
-
-    def equations(*values: Any) -> Any:
-        if len(values) == 1:
-            x = np.asarray(values[0], dtype=np.float64)
-            if x.ndim == 2 and x.shape[1] == count:
-                return rows(x)
-            if x.shape == (count,) or (count == 1 and x.ndim == 0):
-                return rows(x.reshape(1, count))[0]
-            msg = f"expected inputs of shape (batch, {count}) or ({count},), got {x.shape}"
-            raise NneqError(msg)
-        if len(values) != count:
-            msg = f"expected one array or {count} values, got {len(values)} values"
-            raise NneqError(msg)
-        columns = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values))
-        shape = columns[0].shape
-        found = rows(np.stack([column.reshape(-1) for column in columns], axis=1))
-        return tuple(column.reshape(shape)[()] for column in found.T)
-
-    equations.source = source  # type: ignore[attr-defined]  # an attribute of a function
-    return equations
-
-
-def _lookup(key: str | int, names: tuple[Variable, ...], what: str) -> Variable:
-    if isinstance(key, int) and not isinstance(key, bool):
-        if 1 <= key <= len(names):
-            return names[key - 1]
-        msg = f"there is no {what} number {key}; they are numbered from 1 to {len(names)}"
-        raise NneqError(msg)
-    text = str(key)
-    for name in names:
-        if name == text:
-            return name
-    found = [name for name in names if name.label == text]
-    if len(found) == 1:
-        return found[0]
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    if found:
-        both = " and ".join(found)
-        msg = f"the label {terminal_text(text)!r} belongs to {both}; use the name"
-        raise NneqError(msg)
-    msg = f"there is no {what} {terminal_text(text)!r}; the {what}s are: {shown}"
-    raise NneqError(msg)
+        return Pairs(self.outputs, lambda a, b: self.boundary(a, b, **options))

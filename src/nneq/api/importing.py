@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.util
 import os
 import stat
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +32,11 @@ from nneq.symbolic.names import terminal_text
 if TYPE_CHECKING:
     from nneq.api.equations import Equations
 
-__all__ = ["Registration", "register", "to_equations", "to_network", "watch"]
+__all__ = ["adapter_of", "framework_of", "require", "to_equations", "to_network"]
 
 Array = np.ndarray[Any, Any]
 
-_FLOORS = {
+FLOORS = {
     "torch": (("torch", "2.10"),),
     "keras": (("keras", "3.13.2"),),
     "tensorflow": (("tensorflow", "2.16"),),
@@ -155,8 +154,8 @@ def _adapted(model: Any, example_inputs: Any) -> Imported:
         framework = _framework_of_path(path)
         model = path
     else:
-        framework = _framework_of_object(model)
-    import_model = _adapter(framework)
+        framework = framework_of(model)
+    import_model = adapter_of(framework)
     options = {} if example_inputs is None else {"example_inputs": example_inputs}
     found = import_model(model, **options)
     if not isinstance(found, Imported):
@@ -165,15 +164,21 @@ def _adapted(model: Any, example_inputs: Any) -> Imported:
     return found
 
 
-def _adapter(framework: str) -> Callable[..., Any]:
-    for package, floor in _FLOORS[framework]:
-        _require(package, floor, framework)
+def adapter_of(framework: str) -> Callable[..., Any]:
+    """Return the ``import_model`` of a framework, after a look at the installed versions."""
+    for package, floor in FLOORS[framework]:
+        require(package, floor, framework)
     module = importlib.import_module(f"nneq.adapters.{framework}")
     found: Callable[..., Any] = module.import_model
     return found
 
 
-def _require(package: str, floor: str, framework: str) -> None:
+def require(package: str, floor: str, framework: str) -> None:
+    """Refuse a package that is missing or older than its floor.
+
+    Raises:
+        MissingDependencyError: with the command that installs it.
+    """
     extra = _EXTRAS[framework]
     try:
         installed = importlib.metadata.version(package)
@@ -205,7 +210,12 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _framework_of_object(model: Any) -> str:
+def framework_of(model: Any) -> str:
+    """Return the framework of a model from the modules of its bases.
+
+    Raises:
+        UnsupportedError: it is of none.
+    """
     bases = [(base.__module__ or "", base.__name__) for base in type(model).__mro__]
     roots = {module.split(".")[0] for module, _ in bases}
     if any(m.split(".")[0] == "keras" and name in {"Model", "Layer"} for m, name in bases):
@@ -363,100 +373,3 @@ def _scaled(found: Imported, scaler: Any) -> Imported:
         return own([moved.astype(np.asarray(arrays[0]).dtype), *arrays[1:]])
 
     return Imported(network, scaled, found.batches)
-
-
-# ---------------------------------------------------------------------- methods on models
-@dataclasses.dataclass(eq=False)
-class Registration:
-    """What ``register`` added; ``remove`` takes it away again."""
-
-    added: list[tuple[type, str, Any]]
-
-    def remove(self) -> None:
-        """Remove the methods that this call added; calling it twice does nothing more."""
-        while self.added:
-            owner, name, method = self.added.pop()
-            if owner.__dict__.get(name) is method:
-                delattr(owner, name)
-
-
-def _equations_method(self: Any, **options: Any) -> Equations:
-    """Return this model as a system of equations; see ``nneq.to_equations``."""
-    return to_equations(self, **options)
-
-
-def _network_method(self: Any, **options: Any) -> Network:
-    """Return this model as a frozen network; see ``nneq.to_network``."""
-    return to_network(self, **options)
-
-
-_METHODS = {"to_equations": _equations_method, "to_network": _network_method}
-_OWNERS = {"torch": ("torch.nn", "Module"), "keras": ("keras", "Model")}
-
-
-def register(*frameworks: str) -> Registration:
-    """Add ``.to_equations()`` and ``.to_network()`` to the frameworks' model classes.
-
-    Args:
-        frameworks: ``"torch"``, ``"keras"``; without any, those that are imported already, or
-            when none is, every one that is installed.
-
-    Returns:
-        A handle whose ``remove()`` takes back what this call added.
-
-    Raises:
-        NneqError: an unknown framework, or a class that already has such an attribute that is not
-            ours (nothing is added then).
-        MissingDependencyError: a framework that is named but not installed.
-    """
-    unknown = sorted(set(frameworks) - set(_OWNERS))
-    if unknown:
-        msg = f"cannot register {', '.join(map(repr, unknown))}; known are 'torch' and 'keras'"
-        raise NneqError(msg)
-    wanted = (
-        frameworks
-        or tuple(name for name in _OWNERS if name in sys.modules)
-        or tuple(name for name in _OWNERS if importlib.util.find_spec(name) is not None)
-    )
-    owners = []
-    for name in dict.fromkeys(wanted):
-        for package, floor in _FLOORS[name]:
-            _require(package, floor, name)
-        module, attribute = _OWNERS[name]
-        owners.append(getattr(importlib.import_module(module), attribute))
-    planned = []
-    for owner in owners:
-        for name, method in _METHODS.items():
-            present = getattr(owner, name, None)
-            if present is method:
-                continue
-            if present is not None:
-                shown = f"{owner.__module__}.{owner.__qualname__}"
-                msg = (
-                    f"{shown} already has an attribute {name!r} that is not nneq's; use "
-                    f"nneq.{name}(model) instead"
-                )
-                raise NneqError(msg)
-            planned.append((owner, name, method))
-    for owner, name, method in planned:
-        setattr(owner, name, method)
-    return Registration(planned)
-
-
-def watch(model: Any) -> Any:
-    """Remember the example input of the next forward pass, so that none is needed afterwards.
-
-    Args:
-        model: a ``torch.nn.Module``.
-
-    Returns:
-        A handle with ``remove()``.
-
-    Raises:
-        UnsupportedError: the model is not a ``torch.nn.Module``; others know their shapes.
-    """
-    if _framework_of_object(model) != "torch":
-        msg = "watch() is for torch modules; models of other frameworks know their input shapes"
-        raise UnsupportedError(msg)
-    _adapter("torch")
-    return importlib.import_module("nneq.adapters.torch").watch(model)

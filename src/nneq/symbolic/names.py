@@ -20,6 +20,7 @@ __all__ = [
     "checked",
     "csv_text",
     "entry_name",
+    "find_variable",
     "html_block",
     "html_text",
     "latex_name",
@@ -136,3 +137,30 @@ def latex_name(name: str) -> str:
     head = letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
     upper = f"^{{({layer})}}" if layer else ""
     return f"{head}{upper}_{{{unit}}}" if unit else head + upper
+
+
+def find_variable(key: str | int, names: tuple[Variable, ...], what: str) -> Variable:
+    """Return the variable that a name, a label or a number from 1 means.
+
+    Raises:
+        NneqError: nothing, or more than one variable, has that name.
+    """
+    if isinstance(key, int) and not isinstance(key, bool):
+        if 1 <= key <= len(names):
+            return names[key - 1]
+        msg = f"there is no {what} number {key}; they are numbered from 1 to {len(names)}"
+        raise NneqError(msg)
+    text = str(key)
+    for name in names:
+        if name == text:
+            return name
+    found = [name for name in names if name.label == text]
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    if found:
+        both = " and ".join(found)
+        msg = f"the label {terminal_text(text)!r} belongs to {both}; use the name"
+        raise NneqError(msg)
+    msg = f"there is no {what} {terminal_text(text)!r}; the {what}s are: {shown}"
+    raise NneqError(msg)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from nneq.activations import RULES
-from nneq.errors import UnsupportedError
+from nneq.errors import NneqError, UnsupportedError
 from nneq.ir import network as ir
 from nneq.symbolic.formulas import groups
 from nneq.symbolic.layout import Layer, Layout, Operand
 from nneq.symbolic.tracing import activation_source
 
-__all__ = ["SOURCE_LIMIT", "function_of", "numpy_source"]
+__all__ = ["SOURCE_LIMIT", "function_of", "numpy_source", "plain_function"]
 
 Array = np.ndarray[Any, Any]
 SOURCE_LIMIT = 2_000_000
@@ -243,3 +243,27 @@ def _decimals(row: Array) -> Iterator[str]:
             yield "np.nan" if math.isnan(number) else f"{'-' if number < 0 else ''}np.inf"
         else:
             yield repr(number)
+
+
+def plain_function(rows: Callable[[Array], Array], source: str, count: int) -> Callable[..., Any]:
+    """Return ``rows`` as a function of one array or of ``count`` separate values."""
+
+    def equations(*values: Any) -> Any:
+        if len(values) == 1:
+            x = np.asarray(values[0], dtype=np.float64)
+            if x.ndim == 2 and x.shape[1] == count:
+                return rows(x)
+            if x.shape == (count,) or (count == 1 and x.ndim == 0):
+                return rows(x.reshape(1, count))[0]
+            msg = f"expected inputs of shape (batch, {count}) or ({count},), got {x.shape}"
+            raise NneqError(msg)
+        if len(values) != count:
+            msg = f"expected one array or {count} values, got {len(values)} values"
+            raise NneqError(msg)
+        columns = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values))
+        shape = columns[0].shape
+        found = rows(np.stack([column.reshape(-1) for column in columns], axis=1))
+        return tuple(column.reshape(shape)[()] for column in found.T)
+
+    equations.source = source  # type: ignore[attr-defined]  # an attribute of a function
+    return equations

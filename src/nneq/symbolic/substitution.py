@@ -80,8 +80,8 @@ def formula_sizes(layout: Layout) -> dict[str, tuple[int, int]]:
     if layout.term_count > WALK_LIMIT:
         msg = (
             f"the system alone has about {layout.term_count} terms, so one expression in the "
-            f"inputs is far above the limit of {SIZE_LIMIT}; use system() or matrix_form(), which "
-            "are linear in the number of weights, or explain(x) for the derivatives at a point"
+            f"inputs is far above the limit of {SIZE_LIMIT}; use matrix_form(), which works "
+            "for any size, or explain(x) for the derivatives at a point"
         )
         raise UnsupportedError(msg)
     sizes = Sizes(layout.input_names)
