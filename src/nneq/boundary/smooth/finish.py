@@ -81,22 +81,18 @@ class Exact:
                 return found
         return 0
 
-    def tighten(self, lower: Array, upper: Array, guess: Array) -> tuple[Array, Array]:
+    def tighten(
+        self, lower: Array, upper: Array, guess: Array, slopes: Array
+    ) -> tuple[Array, Array]:
         """Return the enclosures of single roots after an interval Newton step with Arb values.
 
         Args:
             lower: proven lower ends, shape ``(R,)``, each enclosure holding exactly one root.
             upper: proven upper ends.
             guess: points inside.
+            slopes: ends of the derivative over each enclosure, shape ``(R, 2)``; NaN: not known.
         """
-        centre = 0.5 * lower + 0.5 * upper
-        half = np.maximum(upper - centre, centre - lower) * (1 + 1e-15) + 1e-300
-        arithmetic, (jet,) = self.slices.jets(
-            np.full(len(centre), self.line), centre[:, None], half[:, None]
-        )
-        with np.errstate(all="ignore"):
-            (steep,) = arithmetic.slopes(jet)
-            low, high = steep.lower.reshape(-1), steep.upper.reshape(-1)
+        low, high = slopes.T
         new_lower, new_upper = lower.copy(), upper.copy()
         values = self.values(list(guess))
         with flint.ctx.workprec(_BITS):

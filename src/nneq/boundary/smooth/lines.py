@@ -41,6 +41,7 @@ START_BOXES = 32
 _TIGHT_WORK = 2_000_000
 _SETTLE_WORK = 20_000_000
 _ZERO_PIECES = 256
+_SMALL = 1e-6
 
 
 def solve_lines(
@@ -120,8 +121,12 @@ def _without_zeros(
     slices: Slices, origins: Array, directions: Array, line: Array, low: Array, high: Array
 ) -> tuple[Array, Array, Array, list[tuple[int, float, float]]]:
     """Take out the start intervals on which ``g`` is proven to vanish."""
-    still = np.flatnonzero(quiet(slices, line, low, high))
     zeros: list[tuple[int, float, float]] = []
+    middle = slices.floats(line, (0.5 * low + 0.5 * high)[:, None])[0].reshape(-1)
+    small = np.flatnonzero(~(np.abs(middle) > _SMALL))
+    if not len(small):
+        return line, low, high, zeros
+    still = small[quiet(slices, line[small], low[small], high[small])]
     if not len(still) or len(still) > _ZERO_PIECES:
         return line, low, high, zeros
     gone = np.zeros(len(line), dtype=bool)
@@ -294,7 +299,7 @@ class _Answers:
 
             guess = bracketed(function, low, high, rising)
             fuzz = None if self.fuzz is None else self.fuzz[places]
-            below, above = enclose(self.slices, line, low, high, guess, fuzz)
+            below, above, slopes = enclose(self.slices, line, low, high, guess, fuzz)
             guess = np.clip(guess, below, above)
             if tight is None:
                 tight = self.slices.network.parameter_count * len(places) <= _TIGHT_WORK
@@ -302,7 +307,7 @@ class _Answers:
                 for k in np.unique(line):
                     mine = line == k
                     below[mine], above[mine] = self.exact(int(k)).tighten(
-                        below[mine], above[mine], guess[mine]
+                        below[mine], above[mine], guess[mine], slopes[mine]
                     )
                 guess = np.clip(guess, below, above)
             for k, place in enumerate(line):

@@ -86,7 +86,7 @@ def enclose(
     high: Array,
     guess: Array,
     fuzz: Array | None = None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Return proven enclosures of the one root in every run ``[low, high]``.
 
     One interval Newton step on a small box around the guess: when its image lies inside the box
@@ -102,9 +102,14 @@ def enclose(
         fuzz: float32 statements: how far the executed network may be off anywhere on each run;
             outside its enclosure ``|g|`` is larger than that.
 
+    Returns:
+        Lower ends, upper ends, and the ends ``(R, 2)`` of the derivative over each enclosure (NaN
+        where it is not known).
+
     Guarantee: certified, given that every run holds exactly one root.
     """
     below, above = low.copy(), high.copy()
+    slopes = np.full((len(line), 2), np.nan)
     live = np.arange(len(line))
     delta = np.maximum(64 * UNIT * np.abs(guess), 1e-14)
     for _ in range(_TRIES):
@@ -139,8 +144,9 @@ def enclose(
         found = live[fits]
         below[found] = guess[found] + left[fits]
         above[found] = guess[found] + right[fits]
+        slopes[found, 0], slopes[found, 1] = slow[fits], fast[fits]
         wanted = np.where(np.isfinite(reach), 1.5 * reach, 0.0)
         wanted = np.where(wanted > delta[live], wanted, 8 * delta[live])
         delta[live] = np.minimum(wanted, high[live] - low[live])
         live = live[~fits]
-    return below, above
+    return below, above, slopes
