@@ -84,8 +84,6 @@ add("_softmax", lambda x: aten._softmax(x, 2, False))
 add("_safe_softmax", lambda x: aten._safe_softmax(x, 2))
 add("log_softmax", lambda x: functional.log_softmax(x, 0))
 add("_log_softmax", lambda x: aten._log_softmax(x, 2, False))
-add("dropout", lambda x: functional.dropout(x, 0.5, training=False))
-add("feature_dropout", lambda x: aten.feature_dropout(x, 0.5, False))
 add("native_dropout", lambda x: aten.native_dropout(x, 0.5, False)[0])
 
 # ------------------------------------------------------------------ arithmetic

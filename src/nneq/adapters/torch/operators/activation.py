@@ -168,9 +168,8 @@ def _log_softmax(c: Call) -> Value:
     return c.b.softmax(x, int(c["dim"]), log=True) if x.shape else c.b.constant(np.zeros(()))
 
 
-@lowers("dropout", "feature_dropout", "native_dropout")
-def _dropout(c: Call) -> Value:
-    x = c.value("input")
+@lowers("native_dropout")
+def _dropout(c: Call) -> list[Value]:
     if not c.get("train", False) or c["p"] == 0:
-        return x
+        return [c.value("input"), unavailable(c.shapes[1])]
     raise c.refuse("drops entries at random in training mode; use nn.Dropout and eval mode")
