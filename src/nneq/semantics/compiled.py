@@ -263,6 +263,10 @@ def _affine(node: ir.Affine, shapes: Sequence[Any], size: int) -> tuple[Step, bo
         if not new:
             return (lambda x: apply(x) + bias), True
 
+        matrix = _matrix_of(node.terms[0].map)
+        if matrix is not None:
+            return _dense(matrix, bias), True
+
         def single(x: Array) -> Array:
             out = apply(x)
             out += bias
@@ -277,6 +281,29 @@ def _affine(node: ir.Affine, shapes: Sequence[Any], size: int) -> tuple[Step, bo
         return total if bias is None else total + bias
 
     return step, True
+
+
+def _dense(matrix: Array, bias: Array) -> Step:
+    """Return one dense layer with local names: a small layer costs no more than a call."""
+    dot = np.dot
+
+    def step(x: Array) -> Array:
+        out: Array = dot(x, matrix)
+        out += bias
+        return out
+
+    return step
+
+
+def _matrix_of(linear: lm.LinearMap) -> Array | None:
+    """Return ``W^T`` of a map that is one matrix on flat rows, or None."""
+    stages = [part for part in linear.stages() if not isinstance(part, lm.Reshape | lm.Identity)]
+    if len(stages) != 1 or not isinstance(stages[0], lm.Dense):
+        return None
+    part = stages[0]
+    if math.prod(part.lead) != 1 or part.weight.size > _KEPT_WEIGHTS:
+        return None
+    return np.ascontiguousarray(part.weight.T, dtype=np.float64)
 
 
 def _affine_broadcast(node: ir.Affine, shapes: Sequence[Any], size: int) -> Step:
@@ -303,11 +330,10 @@ def _term(linear: lm.LinearMap, shape: Any, size: int) -> tuple[Callable[[Array]
         return (lambda x: x), False
     if len(stages) == 1:
         part = stages[0]
-        if isinstance(part, lm.Dense) and math.prod(part.lead) == 1:
-            if part.weight.size <= _KEPT_WEIGHTS:
-                matrix = np.ascontiguousarray(part.weight.T, dtype=np.float64)
-                return (lambda x: np.dot(x, matrix)), True
-        elif isinstance(part, lm.Scale) and (part.weight.size == size or size <= _SPREAD):
+        matrix = _matrix_of(linear)
+        if matrix is not None:
+            return (lambda x: np.dot(x, matrix)), True
+        if isinstance(part, lm.Scale) and (part.weight.size == size or size <= _SPREAD):
             full = np.broadcast_to(part.weight.astype(np.float64), part.in_shape).reshape(1, size)
             factor = np.ascontiguousarray(full)
             return (lambda x: x * factor), True
