@@ -125,6 +125,11 @@ def structure():
         model([node("Add", "x b", "a"), node("Relu", "a", "b"), node("Relu", "b", "y")], X, Y),
         "has a cycle through 'a', 'b', 'y'",
     )
+    yield (
+        "cycle of moves",
+        model([node("Identity", "y", "a"), node("Identity", "a", "y")], X, Y),
+        "has a cycle through",
+    )
     yield "self cycle", model([node("Add", "x y", "y")], X, Y), "has a cycle through 'y'"
     yield "missing weight", model([node("MatMul", "x w", "y")], X, Y), "nothing makes 'w'"
     yield "missing output", model([node("Relu", "x", "z")], X, Y), "nothing makes the output 'y'"

@@ -18,11 +18,13 @@ from nneq.adapters.onnx.program import Program, check_names
 from nneq.adapters.onnx.read import parse, read_model
 from nneq.adapters.onnx.reference import Runner
 from nneq.adapters.onnx.rows import separate_rows
-from nneq.adapters.onnx.structure import check_expansion
+from nneq.adapters.onnx.structure import check_expansion, check_text
 from nneq.adapters.onnx.upgrade import upgraded
 from nneq.errors import NneqError, UnsupportedError, problems_message
 
 __all__ = ["import_bytes", "import_model"]
+
+_DAMAGED = (TypeError, KeyError, IndexError, AttributeError, ArithmeticError, MemoryError)
 
 Examples = Sequence[Any] | Mapping[str, Any] | None
 
@@ -130,6 +132,12 @@ def _imported(
         raise UnsupportedError(_about(origin.label, error)) from None
     except NneqError as error:
         raise NneqError(_about(origin.label, error)) from None
+    except _DAMAGED as error:  # an untrusted graph can break any step in ways no check foresees
+        msg = (
+            f"cannot read {origin.label!r}: the graph is damaged ({type(error).__name__}: "
+            f"{str(error)[:200]}); export it again, or run onnx.checker.check_model on it"
+        )
+        raise NneqError(msg) from error
 
 
 def _about(label: str, error: NneqError) -> str:
@@ -145,6 +153,7 @@ def _converted(
     output_names: Sequence[str] | None,
 ) -> Imported:
     label, folder, reread = origin.label, origin.folder, origin.reread
+    check_text(model)
     if not model.graph.output:
         msg = "the graph has no output; a network needs at least one"
         raise NneqError(msg)

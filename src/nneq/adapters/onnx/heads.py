@@ -85,11 +85,21 @@ def _plain(port: ValueInfoProto, makers: Mapping[str, NodeProto]) -> Head:
         batched = bool(dims) and (symbolic or dims[0].dim_value <= 1)
     maker = makers.get(port.name)
     classes: tuple[str, ...] = ()
-    while maker is not None and (maker.op_type in _MOVES or maker.op_type == "Normalizer"):
-        maker = makers.get(maker.input[0]) if maker.input else None
+    maker = _before_moves(maker, makers, _MOVES | {"Normalizer"})
     if maker is not None and maker.op_type == "LinearClassifier":
         classes = _classes(maker)
     return Head(port.name, port.name, code, batched, classes)
+
+
+def _before_moves(
+    node: NodeProto | None, makers: Mapping[str, NodeProto], moves: set[str]
+) -> NodeProto | None:
+    """Return the node behind operators that only move entries (a cycle of them ends the search)."""
+    for _ in range(100):
+        if node is None or node.op_type not in moves or not node.input:
+            return node
+        node = makers.get(node.input[0])
+    return None
 
 
 def _classes(node: NodeProto) -> tuple[str, ...]:
@@ -113,11 +123,7 @@ def _is_label(port: ValueInfoProto, makers: Mapping[str, NodeProto]) -> bool:
         return True
     if port.type.tensor_type.elem_type not in _INTEGERS:
         return False
-    node = makers.get(port.name)
-    steps = 0
-    while node is not None and node.op_type in _MOVES and node.input and steps < 100:
-        node = makers.get(node.input[0])
-        steps += 1
+    node = _before_moves(makers.get(port.name), makers, _MOVES)
     return (
         node is not None
         and node.domain == _ML

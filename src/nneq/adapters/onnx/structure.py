@@ -12,6 +12,7 @@ from nneq.errors import NneqError, UnsupportedError, problems_message
 __all__ = [
     "FunctionKey",
     "check_expansion",
+    "check_text",
     "domain_of",
     "function_key",
     "needed",
@@ -148,6 +149,36 @@ def needed(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto
             kept.append(node)
             wanted |= reads(node)
     return kept[::-1]
+
+
+def check_text(model: ModelProto) -> None:
+    """Refuse a model whose names are not text (a damaged file: bytes that are not UTF-8).
+
+    Raises:
+        NneqError: when a name cannot be read.
+    """
+    names: list[object] = [port.domain for port in model.opset_import]
+    graphs: list[GraphProto] = [model.graph]
+    nodes: list[NodeProto] = []
+    for function in model.functions:
+        names += [function.name, function.domain, *function.input, *function.output]
+        names += function.attribute
+        nodes += function.node
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            names += [graph.name, *(t.name for t in graph.initializer)]
+            names += [port.name for port in (*graph.input, *graph.output)]
+            names += [sparse.values.name for sparse in graph.sparse_initializer]
+            nodes += graph.node
+            continue
+        node = nodes.pop()
+        names += [node.name, node.op_type, node.domain, node.overload, *node.input, *node.output]
+        names += [found.name for found in node.attribute]
+        graphs += subgraphs(node)
+    if not all(isinstance(name, str) for name in names):
+        msg = "names in the graph are not text (UTF-8): the file is damaged; export it again"
+        raise NneqError(msg)
 
 
 def _every_node(nodes: Iterable[NodeProto], depth: int = 0) -> Iterator[NodeProto]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, version_converter
+from onnx import ModelProto, checker, shape_inference, version_converter
 
 from nneq.errors import UnsupportedError, problems_message
 
@@ -23,7 +23,13 @@ def upgraded(model: ModelProto) -> ModelProto:
         return model
     try:
         return version_converter.convert_version(model, _TARGET)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        checker.ValidationError,
+        shape_inference.InferenceError,
+    ) as error:
         operators = sorted({node.op_type for node in model.graph.node})
         reason = " ".join(str(error).split())[:300]
         problem = f"opset {version} with the operators {', '.join(operators)}: {reason}"
