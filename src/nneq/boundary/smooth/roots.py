@@ -111,7 +111,7 @@ def enclose(
     below, above = low.copy(), high.copy()
     slopes = np.full((len(line), 2), np.nan)
     live = np.arange(len(line))
-    delta = np.maximum(64 * UNIT * np.abs(guess), 1e-14)
+    delta = 1e-10 * np.maximum(np.abs(guess), 1.0)
     for _ in range(_TRIES):
         if not len(live):
             break
@@ -145,8 +145,8 @@ def enclose(
         below[found] = guess[found] + left[fits]
         above[found] = guess[found] + right[fits]
         slopes[found, 0], slopes[found, 1] = slow[fits], fast[fits]
-        wanted = np.where(np.isfinite(reach), 1.5 * reach, 0.0)
-        wanted = np.where(wanted > delta[live], wanted, 8 * delta[live])
-        delta[live] = np.minimum(wanted, high[live] - low[live])
+        # too small for the error of the value, or too large: for the slope, or for the run
+        wider = np.isfinite(reach) & (reach >= half)
+        delta[live] = np.where(wider, 1.5 * reach, 2.0**-8 * delta[live])
         live = live[~fits]
     return below, above, slopes

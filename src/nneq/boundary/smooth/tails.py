@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 _UP = 1.0 + 64 * UNIT
 _DOUBLINGS = 60
 _CORE = 4.0
-_PER_OCTAVE = 4
+_PER_OCTAVE = 2
 
 
 class Line:
