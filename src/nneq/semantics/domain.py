@@ -30,6 +30,9 @@ class Domain:
         middle: centres of the balls, shape ``(B, n)`` (or ``(1, n)``); None: boxes only.
         radius: radii, shape ``(B,)``.
         norm: ``l2`` or ``l1``; a ball of ``linf`` is a box.
+        way: unit vectors ``(B, n)``: the sets are cylinders around ``center`` along them, and
+            ``radius`` is that of their round side.
+        length: half-lengths of the cylinders, shape ``(B,)``.
         ends: the boxes as ``(low, high)`` where some ends are infinite (``reach`` is then too).
     """
 
@@ -39,6 +42,8 @@ class Domain:
     radius: Array | None = None
     norm: Norm = "l2"
     ends: tuple[Array, Array] | None = None
+    way: Array | None = None
+    length: Array | None = None
 
     @staticmethod
     def box(low: Array, high: Array) -> Domain:
@@ -59,12 +64,29 @@ class Domain:
             return Domain(center, reach)
         return Domain(center, reach, center, radius, norm)
 
+    @staticmethod
+    def cylinders(center: Array, way: Array, length: Array, radius: Array) -> Domain:
+        r"""Return the sets ``center + t way + y``, ``|t| <= length``, ``y`` normal to ``way``.
+
+        Args:
+            center: shape ``(B, n)``.
+            way: unit vectors up to rounding, shape ``(B, n)``.
+            length: half-lengths, shape ``(B,)``.
+            radius: bounds of the euclidean norm of ``y``, shape ``(B,)``.
+        """
+        reach = np.abs(way) * length[:, None] + radius[:, None]
+        reach = reach * (1 + 8 * UNIT) + TINY
+        return Domain(center, reach, None, radius, "l2", None, way, length)
+
     @property
     def count(self) -> int:
         """The number of sets."""
         return int(self.center.shape[0])
 
     def __getitem__(self, key: Any) -> Domain:
+        if self.way is not None and self.length is not None and self.radius is not None:
+            parts = (self.center[key], self.way[key], self.length[key], self.radius[key])
+            return Domain.cylinders(*parts)
         if self.middle is None or self.radius is None:
             ends = None if self.ends is None else (self.ends[0][key], self.ends[1][key])
             return Domain(self.center[key], self.reach[key], ends=ends)
@@ -95,8 +117,27 @@ class Domain:
             spread = self.radius[:, None] * dual * (1 + slack)
             spread = spread + slack * _dot(size, np.abs(self.middle)) + TINY
             low, high = np.fmax(low, middle - spread), np.fmin(high, middle + spread)
+        if self.way is not None and self.length is not None and self.radius is not None:
+            side = self._side(rows)
+            spread = side * (1 + slack) + slack * _dot(size, np.abs(self.center)) + TINY
+            low, high = np.fmax(low, middle - spread), np.fmin(high, middle + spread)
         pad = 4 * UNIT
         return low - pad * np.abs(low), high + pad * np.abs(high)
+
+    def _side(self, rows: Array) -> Array:
+        """Return bounds of ``|rows @ (x - center)|`` on cylinders, ``(B, K)``."""
+        if self.way is None or self.length is None or self.radius is None:
+            msg = "these sets are not cylinders"
+            raise TypeError(msg)
+        along = _dot(rows, self.way)
+        whole = _norm2(rows)
+        # the part of a row across the way: |w|^2 - (w v)^2 / |v|^2, rounded up
+        error = 1e-13 * whole * whole
+        across = np.sqrt(np.maximum(whole * whole - along * along + error, 0.0))
+        return np.asarray(
+            (np.abs(along) + 1e-13 * whole) * self.length[:, None]
+            + across * (1 + 8 * UNIT) * self.radius[:, None]
+        )
 
 
 def _norm2(rows: Array) -> Array:

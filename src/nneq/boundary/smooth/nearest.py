@@ -38,6 +38,9 @@ _CLOSE = 0.999
 _MOST_LOW = 100_000
 _MOST_HIGH = 2_000
 _LOW_DIMENSION = 3
+_MIDDLE_DIMENSION = 6
+_MOST_WIDE = 256  # with many inputs boxes hardly help
+_SLICES = 6
 _ORDERS = {"l2": 2.0, "linf": np.inf, "l1": 1.0}
 
 
@@ -57,7 +60,8 @@ def nearest_point(
         x: shape ``(n,)``.
         norm: ``l2``, ``linf`` or ``l1``.
         precision: ``real``, or ``float32``: the statement also holds as executed in float32.
-        clock: the budget; without one at most 100,000 boxes (up to 3 inputs) or 2,000.
+        clock: the budget; without one at most 100,000 boxes (up to 3 inputs), 2,000 (up to 6) or
+            none: there one pass over balls and slices of them is all.
         progress: called with the quotient of lower and upper bound.
 
     Raises:
@@ -118,6 +122,8 @@ class _Search:
             return
         self._search()
         self._ball()
+        if self.norm == "l2" and self.x.shape[0] > _LOW_DIMENSION and self.upper < np.inf:
+            self._caps()
         if not self.clock.over:
             self._split()
 
@@ -271,10 +277,66 @@ class _Search:
                 return
             radii = np.linspace(self.lower, float(worse[0]), 10)[1:-1]
 
+    def _caps(self) -> None:
+        """Enlarge the euclidean ball by cutting the part where zeros can be into slices."""
+        low, high = self.lower, self.upper
+        for _ in range(7):
+            radius = 0.5 * low + 0.5 * high
+            if self.clock.over or high - low < 5e-3 * self.upper:
+                break
+            if self._cap_is_free(radius):
+                low = self.lower = radius
+            else:
+                high = radius
+
+    def _cap_is_free(self, radius: float) -> bool:
+        r"""Return whether the ball is proven free, slice by slice.
+
+        By the linear bound over the ball its zeros lie beyond a plane, in a cap.  The slice of the
+        cap between the distances ``a`` and ``b`` along the plane's normal lies in a cylinder of
+        radius :math:`\sqrt{r^2 - a^2}`, on which the bounds are tighter.
+        """
+        ball = Domain.ball(self.x[None], np.array([radius]), "l2")
+        forms, _, _ = self.oracle.examine(ball)
+        start = float(self._plane_far(forms)[0])
+        row = forms.slope_low[0, 0] if self.sign > 0 else -forms.slope_high[0, 0]
+        size = float(np.linalg.norm(row))
+        if not (np.isfinite(size) and size > 0) or start >= radius:
+            return bool(start >= radius)
+        way = -row / size
+        # slightly before the plane, so that rounding of the normal loses nothing
+        slices = [(start * (1 - 1e-9), radius)]
+        for _ in range(_SLICES):
+            a, b = np.array(slices).T
+            middle = 0.5 * a + 0.5 * b
+            across = np.sqrt(np.maximum(radius * radius - a * a, 0.0)) * (1 + 1e-9)
+            blur = 1e-12 * (radius + float(np.abs(self.x).max()))
+            sets = Domain.cylinders(
+                self.x + middle[:, None] * way,
+                np.repeat(way[None], len(a), axis=0),
+                0.5 * (b - a) * (1 + 1e-9) + blur,
+                across + blur,
+            )
+            free = self._free(sets)
+            if free.all():
+                return True
+            open_ = [(float(x), float(y)) for x, y in zip(a[~free], b[~free], strict=True)]
+            slices = [part for x, y in open_ for part in ((x, 0.5 * (x + y)), (0.5 * (x + y), y))]
+            if self.clock.over:
+                break
+        return False
+
     def _split(self) -> None:
         """Split the ball into boxes, the most dangerous first, until the bounds meet."""
         n = self.x.shape[0]
-        most = _MOST_LOW if n <= _LOW_DIMENSION else _MOST_HIGH
+        most = (
+            _MOST_LOW
+            if n <= _LOW_DIMENSION
+            else _MOST_HIGH
+            if n <= _MIDDLE_DIMENSION
+            else _MOST_WIDE
+        )
+        most += self.examined
         radius = self.upper if self.upper < np.inf else 16.0 * max(self.lower, 1.0)
         while self.lower < np.inf:
             self._split_ball(radius, most)
