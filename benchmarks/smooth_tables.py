@@ -1,8 +1,9 @@
-"""Certified smooth engines against the usual numerical way, in one process, CPU seconds, one thread.
+"""Certified smooth engines against the usual numerical way, in one process, one thread.
 
-Lines: all roots on [-3, 3], proven, against a 10,000-point grid and brentq; the whole real line
-against the interval. Planes: the certified curve against contourpy on 2000 x 2000 points (measured on
-1000 x 1000, times 4). Both sides evaluate the same float64 network, already restricted to the slice.
+CPU seconds.  Lines: all roots on [-3, 3], proven, against a 10,000-point grid and brentq; the
+whole real line against the interval.  Planes: the certified curve against contourpy on 2000 x 2000
+points (measured on 1000 x 1000, times 4).  Both sides evaluate the same float64 network, already
+restricted to the slice.
 
 Run: ``python benchmarks/smooth_tables.py [lines|planes]``
 """
@@ -92,7 +93,7 @@ def lines():
 
             found, cost = timed(lambda: solve((-3.0, 3.0)), 1 if large else 5)
             slices = Slices(problem.network, origin[None], direction[:, None])
-            grid, grid_cost = timed(lambda: grid_roots(slices, -3.0, 3.0), 1 if large else 3)
+            grid, grid_cost = timed(lambda s=slices: grid_roots(s, -3.0, 3.0), 1 if large else 3)
             whole, whole_cost = timed(lambda: solve((-np.inf, np.inf)), 1 if large else 3)
             missed = [t for t in grid if not any(abs(r.value - t) < 1e-9 for r in found)]
             if missed or not found.complete:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
 
 from nneq.ir import Network
 from nneq.ir import linear_map as lm
+from nneq.ir import network as ir
 from nneq.ir.network import Source
 from nneq.lowering import Builder
 
@@ -76,3 +78,17 @@ def every_kind(seed=0, *, rough=True) -> Network:
         )
         y = builder.concat([top, chosen, y], axis=1)
     return built(builder, dense(y, y.shape[1], 2, 1.5))
+
+
+def shifted(problem, *amounts):
+    """Return the problem of ``g + amount`` for each amount in turn, without rounding."""
+    network = problem.network
+    nodes, last = list(network.nodes), network.outputs[0].node
+    for amount in amounts:
+        nodes.append(ir.Constant(np.array([amount]), "shift"))
+        terms = (ir.Term(last, lm.Identity((1,))), ir.Term(len(nodes) - 1, lm.Identity((1,))))
+        nodes.append(ir.Affine((1,), terms, None, "shift"))
+        last = len(nodes) - 1
+    port = dataclasses.replace(network.outputs[0], node=last)
+    made = dataclasses.replace(network, nodes=tuple(nodes), outputs=(port,))
+    return dataclasses.replace(problem, network=made)

@@ -97,6 +97,10 @@ class Jets:
         self.rows = self.taylor_rows + (1 + self.d if rough else 0) + (1 if float32 else 0)
         self._halves: dict[int, list[Array]] = {}
 
+    def only(self, rows: Array) -> Jets:
+        """Return the arithmetic of some of the boxes."""
+        return Jets(self.half[rows], rough=self.rough, float32=self.float32)
+
     def _h(self, rank: int) -> list[Array]:
         """Return the half-widths of every variable, shaped to multiply ``(B, *shape)``."""
         found = self._halves.get(rank)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import flint
 import numpy as np
 import pytest
-from certified_networks import KINKED, SMOOTH, every_kind, mlp, one_hidden
+from certified_networks import KINKED, SMOOTH, every_kind, mlp, one_hidden, shifted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Budget, Status
 from nneq.boundary.smooth.lines import solve_lines
-from nneq.ir import linear_map as lm
 from nneq.ir import network as ir
 from nneq.passes.difference import difference
 from nneq.semantics.arb import ArbNetwork
@@ -151,20 +149,6 @@ def test_a_limit_of_zero_is_undecided_not_wrong():
 
 
 # ------------------------------------------------------------------ constructed roots
-def shifted(problem, *amounts):
-    """Return the problem of ``g + amount`` for each amount in turn, without rounding."""
-    network = problem.network
-    nodes, last = list(network.nodes), network.outputs[0].node
-    for amount in amounts:
-        nodes.append(ir.Constant(np.array([amount]), "shift"))
-        terms = (ir.Term(last, lm.Identity((1,))), ir.Term(len(nodes) - 1, lm.Identity((1,))))
-        nodes.append(ir.Affine((1,), terms, None, "shift"))
-        last = len(nodes) - 1
-    port = dataclasses.replace(network.outputs[0], node=last)
-    made = dataclasses.replace(network, nodes=tuple(nodes), outputs=(port,))
-    return dataclasses.replace(problem, network=made)
-
-
 @pytest.mark.parametrize("gap", [1e-3, 1e-5, 1e-7, 1e-9, 1e-10, 1e-13])
 def test_close_pairs_are_counted(gap):
     """cosh(t) - 1 -+ gap: two roots, or none, however close."""

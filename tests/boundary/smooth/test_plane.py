@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import flint
 import numpy as np
 import pytest
-from certified_networks import built, mlp, one_hidden
+from certified_networks import built, mlp, one_hidden, shifted
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Box, Budget, Status
@@ -13,6 +14,7 @@ from nneq.boundary.smooth.plane import trace_plane
 from nneq.ir import linear_map as lm
 from nneq.lowering import Builder
 from nneq.passes.difference import difference
+from nneq.semantics.arb import ArbNetwork
 from nneq.semantics.slices import Slices
 
 SQUARE = Box((-3.0, -3.0), (3.0, 3.0))
@@ -243,3 +245,60 @@ def test_an_interrupt_returns_what_is_proven():
     curve = trace(problem, progress=stop)
 
     assert (False, Status.INTERRUPTED) == (curve.complete, curve.status)
+
+
+def maximum_of(problem, start):
+    """Return a local maximum of g and its exact value as floats that add up to it."""
+    slices = Slices(problem.network, np.zeros((1, 2)), np.eye(2))
+    zero = np.zeros(1, dtype=int)
+
+    def facts(point):
+        arithmetic, (jet,) = slices.jets(zero, point[None], np.zeros((1, 2)))
+        slope = np.array([arithmetic.gradient(jet, m).mid.item() for m in range(2)])
+        a, b, c = (arithmetic.hessian(jet, k).mid.item() for k in range(3))
+        return slope, np.array([[a, b], [b, c]])
+
+    point = np.array(start, dtype=float)
+    for _ in range(60):
+        slope, bend = facts(point)
+        step = np.linalg.solve(bend, slope)
+        if np.linalg.norm(step) > 0.05 or np.linalg.eigvalsh(bend)[-1] >= 0:
+            step = -0.02 * slope / np.linalg.norm(slope)
+        point = point - step
+    _, bend = facts(point)
+    exact = ArbNetwork(problem.network)
+    value = exact.on_line(np.zeros(2), np.eye(2), [[flint.arb(v) for v in point]], 200).item()
+    with flint.ctx.workprec(200):
+        first = float(value.mid())
+        rest = float((value - flint.arb(first)).mid())
+    return point, (first, rest), bend
+
+
+@pytest.mark.parametrize("radius", [1e-4, 1e-5, 1e-6])
+def test_tiny_loops_of_a_network(radius):
+    """A 2-64-64-2 network shifted just below a maximum has a loop there; just above it has none."""
+    problem = problem_of(mlp((2, 64, 64, 2), "tanh", seed=3, gain=2.5, bias=1.0, dtype=float))
+    grid = np.linspace(-2.5, 2.5, 61)
+    x, y = np.meshgrid(grid, grid)
+    z = values(problem, np.stack([x.reshape(-1), y.reshape(-1)], axis=1)).reshape(x.shape)
+    inner = z[1:-1, 1:-1]
+    peaks = np.ones(inner.shape, dtype=bool)
+    for di, dj in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
+        peaks &= inner > z[1 + di : z.shape[0] - 1 + di, 1 + dj : z.shape[1] - 1 + dj]
+    place = np.argwhere(peaks)[0] + 1
+    point, amounts, bend = maximum_of(problem, (x[tuple(place)], y[tuple(place)]))
+    steep = np.linalg.eigvalsh(bend)
+
+    assert steep[-1] < 0
+    depth = 0.5 * -steep[0] * radius**2
+    box = Box(tuple(point - 0.2), tuple(point + 0.2))
+    shifts = [-amount for amount in amounts]
+    found = trace(shifted(problem, *shifts, depth), box)
+    near = [c for c in found.components if np.linalg.norm(c.points - point, axis=1).max() < 0.01]
+
+    assert found.complete
+    assert [True] == [component.closed for component in near]
+    gone = trace(shifted(problem, *shifts, -depth), box)
+
+    assert gone.complete
+    assert not any(np.linalg.norm(c.points - point, axis=1).min() < 0.01 for c in gone.components)

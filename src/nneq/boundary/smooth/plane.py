@@ -21,12 +21,15 @@ from nneq.boundary.smooth.mesh import Mesh, link, polylines, refine
 from nneq.boundary.smooth.quadtree import Cells, Frame, Leaves, subdivide
 from nneq.boundary.smooth.rivals import Filter
 from nneq.semantics.arb import sign
+from nneq.semantics.ball import TINY, UNIT
 from nneq.semantics.slices import Slices
 
 __all__ = ["trace_plane"]
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None]
+
+_ARB_SIZE = 100_000
 
 
 def trace_plane(
@@ -60,8 +63,22 @@ def trace_plane(
     slices = Slices(problem.network, origin[None], directions, precision=precision)
     frame = Frame((box.low[0], box.low[1]), (box.high[0], box.high[1]))
     rivals = Filter(problem, origin, directions, precision) if problem.rivals else None
+
+    def exact_values(points: Array) -> tuple[Array, Array]:
+        places = [[flint.arb(float(v)) for v in point] for point in points]
+        found = arb_network(problem.network).on_line(origin, directions, places, 160).reshape(-1)
+        mid = np.array([float(ball.mid()) for ball in found])
+        rad = np.array([float(ball.rad()) for ball in found])
+        return mid, (rad + 2 * UNIT * np.abs(mid)) * (1 + 16 * UNIT) + TINY
+
+    use_arb = precision == "real" and problem.network.parameter_count <= _ARB_SIZE
     leaves = subdivide(
-        slices, frame, clock, extra=rivals.cells if rivals else None, progress=progress
+        slices,
+        frame,
+        clock,
+        extra=rivals.cells if rivals else None,
+        exact=exact_values if use_arb else None,
+        progress=progress,
     )
 
     def exact_sign(point: Array) -> int:

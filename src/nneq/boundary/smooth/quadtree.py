@@ -23,6 +23,7 @@ import numpy as np
 from nneq.boundary.results import Clock
 from nneq.boundary.smooth.isolate import isolate, merge
 from nneq.semantics.ball import UNIT
+from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.slices import Slices
 
 __all__ = ["DEEPEST", "Cells", "Frame", "Leaves", "subdivide"]
@@ -135,6 +136,7 @@ class _Work:
 
 
 Extra = Callable[[Array, Array], tuple[Array, Array]]
+Exactly = Callable[[Array], tuple[Array, Array]]
 
 
 class Subdivision:
@@ -148,6 +150,7 @@ class Subdivision:
         None. extra: ``extra(centre, half)``: where a cell is not wanted, and where that is still
         open; or
             None (the filter of decision boundaries).
+        exact: ``exact(points)``: values of ``g`` as midpoints and radii, from Arb; or None.
     """
 
     def __init__(
@@ -158,8 +161,10 @@ class Subdivision:
         *,
         screen: Callable[[Array, Array], Array] | None = None,
         extra: Extra | None = None,
+        exact: Exactly | None = None,
     ) -> None:
         """Fix the question."""
+        self.exact, self.patience = exact, _PATIENCE
         self.slices, self.frame, self.clock = slices, frame, clock
         self.screen, self.wanted = screen, extra
         widths = [int(np.prod(node.shape, dtype=int)) for node in slices.network.nodes]
@@ -207,12 +212,29 @@ class Subdivision:
             size = np.abs(products[0]) + np.abs(products[1])
             ready = products[0] + products[1] > 8 * UNIT * size
             error = jet.rad[0].reshape(-1) + fuzz
-            hopeless = (high - low <= 8 * error) & ~ready
+            hopeless = (high - low <= 8 * error) & ~ready & ~empty
+            if self.exact is not None and hopeless.any():
+                self._sharpen(arithmetic, jet, centre, hopeless, empty)
             out.empty[part] = empty
             out.ready[part] = ready & ~empty
             over_x = products[1] >= products[0]
             out.along[part, 0], out.along[part, 1] = over_x, ~over_x
             out.hopeless[part] = hopeless & ~empty
+
+    def _sharpen(
+        self, arithmetic: Jets, jet: Jet, centre: Array, hopeless: Array, empty: Array
+    ) -> None:
+        """Replace float64 values at the centres, where their error decides, by Arb's."""
+        rows = np.flatnonzero(hopeless)[: self.patience]
+        if self.exact is None or not len(rows):
+            return
+        self.patience -= len(rows)
+        mid, rad = self.exact(centre[rows])
+        sharp = Jet(jet.mid[:, rows].copy(), jet.rad[:, rows].copy())
+        sharp.mid[0, :, 0], sharp.rad[0, :, 0] = mid, rad
+        low, high = (end.reshape(-1) for end in arithmetic.only(rows).range(sharp))
+        empty[rows] = (low > 0) | (high < 0)
+        hopeless[rows] = (high - low <= 8 * rad) & ~empty[rows]
 
     def _rim(self, cells: Cells, centre: Array, half: Array, out: _Verdicts) -> None:
         """Hold back accepted cells on the rim whose rim edge is not settled."""
@@ -371,6 +393,7 @@ class Turned:
 _TURN = 6
 _SLANTS = ((1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2), (3, 1), (1, 3), (3, -1), (1, -3))
 _JUNCTION = 24
+_PATIENCE = 4000  # values in Arb
 
 
 def _joined(parts: list[Cells]) -> Cells:
@@ -414,7 +437,8 @@ def subdivide(
     *,
     screen: Callable[[Array, Array], Array] | None = None,
     extra: Extra | None = None,
+    exact: Exactly | None = None,
     progress: Progress | None = None,
 ) -> Leaves:
     """Return the balanced cells that carry the curve, and the undecided ones."""
-    return Subdivision(slices, frame, clock, screen=screen, extra=extra).run(progress)
+    return Subdivision(slices, frame, clock, screen=screen, extra=extra, exact=exact).run(progress)
