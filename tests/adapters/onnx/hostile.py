@@ -222,6 +222,14 @@ def sizes():
     yield "range", model([node("Range", "a b c", "e"), *tail], X, Y, three), limit
     shape = whole("s", [10**6, 10**6, 4])
     yield "expand", model([node("Expand", "x s", "y")], X, Y, [shape]), limit
+    wide = [node("Expand", "x s", f"e{k}") for k in range(8)]
+    names = " ".join(f"e{k}" for k in range(8))
+    shape = whole("s", [2_000_000, 4])
+    yield (
+        "many large tensors",
+        model([*wide, node("Max", names, "y")], X, Y, [shape]),
+        "numbers at once",
+    )
     shape = whole("s", [10**6, 10**6])
     yield "tile", model([node("Tile", "x s", "y")], X, Y, [shape]), limit
     shape = whole("s", [0, 10**12, 0, 10**12])

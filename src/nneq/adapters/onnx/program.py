@@ -11,7 +11,7 @@ import numpy as np
 from onnx import FunctionProto, ModelProto, TensorProto
 
 from nneq.adapters.onnx import operators as _operators
-from nneq.adapters.onnx.finite import check_finite
+from nneq.adapters.onnx.finite import check_finite, check_peak
 from nneq.adapters.onnx.heads import Heads
 from nneq.adapters.onnx.ports import InputSpec
 from nneq.adapters.onnx.structure import FunctionKey, needed, ordered
@@ -110,6 +110,7 @@ class Program:
             builder.build(outputs, source=self._source(notes), batched=flags, entry_labels=labels)
         )
         check_finite(network)
+        check_peak(network)
         return network
 
     def _source(self, notes: Sequence[str]) -> Source:
