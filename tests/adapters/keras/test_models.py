@@ -428,7 +428,7 @@ class Noisy(keras.Model):
         self.drop = L.Dropout(0.5)
 
     def call(self, x: Any) -> Any:
-        return self.drop(x, training=True) + keras.random.normal((1, 4)) * 0.0
+        return self.drop(x, training=True)
 
 
 def test_dropout_in_training_mode_is_refused() -> None:
@@ -437,6 +437,27 @@ def test_dropout_in_training_mode_is_refused() -> None:
     model(np.zeros((2, 4), "float32"))
 
     with pytest.raises(UnsupportedError, match=r"\(Dropout\): it is called with training=True"):
+        import_model(model)
+
+
+class Random(L.Layer):
+    """A layer that draws from the global generator, or from its own."""
+
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.generator = keras.random.SeedGenerator(1) if own else None
+
+    def call(self, x: Any) -> Any:
+        return x + keras.random.normal((1, 4), seed=self.generator)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_random_numbers_are_refused(own: bool) -> None:
+    """A drawn number is never taken for a weight."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Random(own)(inputs))
+
+    with pytest.raises(UnsupportedError, match="draws random numbers"):
         import_model(model)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 from keras.src.models.sequential import Sequential
+from keras.src.random.seed_generator import global_seed_generator
 
 __all__ = [
     "attach_mask",
@@ -17,6 +18,7 @@ __all__ = [
     "is_sequential",
     "known_shapes",
     "preserved_nodes",
+    "random_states",
     "symbolic_twin",
     "traceable",
 ]
@@ -56,6 +58,18 @@ def known_shapes(model: Any) -> Any:
     if not shapes:
         return None
     return next(iter(shapes.values())) if len(shapes) == 1 else dict(shapes)
+
+
+def random_states(function: Callable[..., Any]) -> list[list[int]]:
+    """Return the states of the random generators that a function of a layer may draw from."""
+    generators = [global_seed_generator()]
+    layer = getattr(function, "__self__", None)
+    generators += [
+        value for value in getattr(layer, "__dict__", {}).values()
+        if isinstance(value, keras.random.SeedGenerator)
+    ]  # fmt: skip
+    states = [keras.ops.convert_to_numpy(generator.state) for generator in generators]
+    return [[int(k) for k in state.reshape(-1)] for state in states]
 
 
 def symbolic_twin(

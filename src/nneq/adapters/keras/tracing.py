@@ -79,6 +79,7 @@ def record(
         return weights[-1][0]
 
     symbols = keras.tree.map_structure(symbol, (args, kwargs))
+    before = graph.random_states(function)
     try:
         found = function(*symbols[0], **symbols[1])
     except UnsupportedError:
@@ -91,6 +92,9 @@ def record(
             found = twin(*symbols[0], **symbols[1])
         except Exception:  # noqa: BLE001  # the first failure is the one to report
             raise UnsupportedError(_untraceable(error)) from error
+    if graph.random_states(function) != before:
+        msg = "it draws random numbers, so its output is no function of its inputs"
+        raise UnsupportedError(msg)
     return Recording(tuple(inputs), found, tuple(weights))
 
 
