@@ -61,7 +61,7 @@ def nearest_point(
         norm: ``l2``, ``linf`` or ``l1``.
         precision: ``real``, or ``float32``: the statement also holds as executed in float32.
         clock: the budget; without one at most 100,000 boxes (up to 3 inputs), 2,000 (up to 6) or
-            none: there one pass over balls and slices of them is all.
+            256, beside balls and slices of balls.
         progress: called with the quotient of lower and upper bound.
 
     Raises:
