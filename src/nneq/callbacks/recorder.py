@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from nneq.api.framing import BoxLike, Slice
 from nneq.api.importing import to_network
 from nneq.boundary.results import Budget, Component, Curve, Solutions
 from nneq.callbacks import measures
+from nneq.callbacks.follow import followed
 from nneq.callbacks.outputs import (
     CsvOutput,
     JsonLinesOutput,
@@ -92,6 +93,7 @@ class _State:
     classes: Array | None = None
     values: dict[str, float] = field(default_factory=dict)
     cost: float = 0.0
+    follow_cost: float = 0.0
     spent: float = 0.0
     first: float = 0.0
     records: int = 0
@@ -224,8 +226,9 @@ class BoundaryRecorder:
         if self._epoch_started is not None:
             self._state.trained += now - self._epoch_started
         try:
-            if self._due(epoch):
-                self._record(model, epoch)
+            due = self._due(epoch)
+            if due is not None:
+                self._record(model, epoch, follow=due == "follow")
         except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
             self._warn_once(error)
         self._state.spent += time.monotonic() - now
@@ -266,14 +269,21 @@ class BoundaryRecorder:
         self._outputs = []
 
     # ------------------------------------------------------------------ the budget
-    def _due(self, epoch: int) -> bool:
+    def _due(self, epoch: int) -> Literal["trace", "follow"] | None:
+        """What there is time for: a proven record, the last curve moved along, or nothing."""
+        state = self._state
         if epoch % self.settings.every:
-            return False
-        if not self._state.values or self.settings.max_seconds is not None:
-            return True
+            return None
+        if not state.values or self.settings.max_seconds is not None:
+            return "trace"
         # The first record also paid for imports and compilation: a fifth of it is expected next.
-        expected = self._state.cost * (0.2 if self._state.records == 1 else 1.0)
-        return self._allowance() >= expected
+        expected = state.cost * (0.2 if state.records == 1 else 1.0)
+        if self._allowance() >= expected:
+            return "trace"
+        # At most half of what is saved up goes to following, so that a trace comes round again.
+        if state.components and 0.5 * self._allowance() >= max(state.follow_cost, 0.02 * expected):
+            return "follow"
+        return None
 
     def _allowance(self) -> float:
         """Seconds this epoch may take."""
@@ -295,28 +305,32 @@ class BoundaryRecorder:
 
     @property
     def records(self) -> int:
-        """The number of epochs recorded so far (not those that repeat the last numbers)."""
+        """The number of epochs traced so far (not those that followed or repeated the last)."""
         return self._state.records
 
     # ------------------------------------------------------------------ one record
-    def _record(self, model: Any, epoch: int) -> None:
+    def _record(self, model: Any, epoch: int, *, follow: bool) -> None:
         started = time.monotonic()
         budget = self._budget()
         boundary = self._pose(self._read(model))
-        values: dict[str, float] = dict.fromkeys(self.keys, math.nan)
-        record: dict[str, Any] = {"between": list(self.settings.between), "logged": True}
-        complete = True
+        values = {key: self._state.values.get(key, math.nan) for key in self.keys}
+        record: dict[str, Any] = {"between": list(self.settings.between), "followed": follow}
+        complete = not follow
         if self._slice is not None:
-            complete &= self._record_curve(boundary, self._slice, budget, values, record)
-        if self.settings.solve_for is not None:
+            complete &= self._record_curve(boundary, self._slice, budget, values, record, follow)
+        if self.settings.solve_for is not None and not follow:
             complete &= self._record_roots(boundary, budget, values, record)
         values["boundary_terms"] = float(_terms(boundary))
         values["boundary_complete"] = float(complete)
         self._add_texts(boundary, epoch, record)
-        self._state.cost = time.monotonic() - started
-        values["boundary_seconds"] = self._state.cost
+        cost = time.monotonic() - started
+        values["boundary_seconds"] = cost
         self._state.values = values
-        self._state.records += 1
+        if follow:
+            self._state.follow_cost = cost
+        else:
+            self._state.cost = cost
+            self._state.records += 1
         for output in self._outputs:
             output.write(
                 epoch,
@@ -331,15 +345,20 @@ class BoundaryRecorder:
         budget: Budget,
         values: dict[str, float],
         record: dict[str, Any],
+        follow: bool,
     ) -> bool:
         fixed = dict(zip(boundary.frame.inputs, part.origin.tolist(), strict=True))
         fixed = {k: v for k, v in fixed.items() if k not in part.names}
         intervals = dict(
             zip(part.names, zip(part.box.low, part.box.high, strict=True), strict=True)
         )
-        curve: Curve = boundary.trace(intervals, fixed, budget=budget)
         state, size = self._state, measures.diagonal(part.box)
         before = state.components
+        if follow:
+            moved = followed(boundary.problem.network, part, before or ())
+            curve = Curve(moved, (part.names[0], part.names[1]), part.box, complete=False)
+        else:
+            curve = boundary.trace(intervals, fixed, budget=budget)
         values["boundary_components"] = float(len(curve.components))
         values["boundary_closed"] = float(sum(c.closed for c in curve.components))
         values["boundary_length"] = curve.length
@@ -353,7 +372,7 @@ class BoundaryRecorder:
         areas = np.bincount(classes, minlength=2) / classes.size
         if self.settings.data is not None:
             self._record_margins(boundary, part, curve, values)
-        if self.settings.regions:
+        if self.settings.regions and not follow:
             found = boundary.regions(intervals, fixed, budget=budget)
             values["boundary_regions"] = float(len(found.regions)) if found.complete else math.nan
         state.components, state.classes = curve.components, classes
