@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nneq import plotting
+from nneq.boundary.pwl.forms import BoundaryPiece
 from nneq.boundary.results import (
     Box,
     Component,
@@ -14,7 +15,6 @@ from nneq.boundary.results import (
     PiecewiseBoundary,
     Region,
     Root,
-    Segment,
     Solutions,
     Surface,
 )
@@ -88,7 +88,7 @@ def regions(names: tuple[str, ...]) -> PiecewiseBoundary:
     """Return two halves of the square and the line between them."""
     left = np.array([[-1.0, -1.0], [0.0, -1.0], [0.0, 1.0], [-1.0, 1.0]])
     halves = tuple(Region(b"", left + np.array([k, 0]), np.eye(2), np.zeros(2)) for k in (0, 1))
-    piece = Segment((0.0, -1.0), (0.0, 1.0), (1.0, 0.0, 0.0))
+    piece = BoundaryPiece(names, (1.0, 0.0, 0.0), np.array([[0.0, -1.0], [0.0, 1.0]]))
     return PiecewiseBoundary(halves, (piece,), (), names, SQUARE, complete=True)
 
 

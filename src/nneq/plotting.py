@@ -246,7 +246,7 @@ def plot_regions(found: PiecewiseBoundary, *, ax: Any = None, title: str = "") -
     )
     for tie in found.ties:
         ax.fill(tie.vertices[:, 0], tie.vertices[:, 1], color=_LINE, alpha=0.35)
-    lines = [np.array([piece.start, piece.end]) for piece in found.pieces]
+    lines = [piece.vertices for piece in found.pieces]
     ax.add_collection(LineCollection(lines, colors=_LINE, linewidths=1.8))
     ax.set_xlim(found.box.low[0], found.box.high[0])
     ax.set_ylim(found.box.low[1], found.box.high[1])

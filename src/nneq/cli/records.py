@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nneq.boundary.pwl.forms import BoundaryPiece
     from nneq.boundary.results import (
         Box,
         Certificate,
@@ -100,12 +101,14 @@ def surface_record(found: Surface) -> dict[str, Any]:
     }
 
 
-def _piece(piece: Any) -> dict[str, Any]:
-    fields = ("start", "end", "vertices", "coefficients", "equation", "normal", "offset")
-    found = {name: getattr(piece, name) for name in fields if hasattr(piece, name)}
-    if "equation" in found:
-        found["equation"] = str(found["equation"])
-    return found
+def _piece(piece: BoundaryPiece) -> dict[str, Any]:
+    return {
+        "equation": piece.text(),
+        "coefficients": piece.coefficients,
+        "exact": piece.exact,
+        "vertices": piece.vertices,
+        "region": piece.region,
+    }
 
 
 def regions_record(found: PiecewiseBoundary) -> dict[str, Any]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _NOT_DECIDED = 3
+_MOST_ROWS = 30
+_DIGITS = 6
 
 
 @click.command("regions")
@@ -112,3 +114,13 @@ def _show(found: PiecewiseBoundary, title: str) -> None:
     if found.status.value:
         rows.append(["status", found.status.value])
     print_table(f"In the box of {', '.join(found.names)}", ["", ""], rows)
+    if found.pieces:
+        shown = [
+            [k, piece.text(_DIGITS), piece.solved_text(None, _DIGITS)]
+            for k, piece in enumerate(found.pieces[:_MOST_ROWS], 1)
+        ]
+        heads = ["", "equation", "solved"]
+        print_table(f"The pieces of {title} ({_DIGITS} digits; --json has all)", heads, shown)
+    left = len(found.pieces) - _MOST_ROWS
+    if left > 0:
+        print(f"... and {left:,} more pieces (--json lists all)")

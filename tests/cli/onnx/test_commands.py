@@ -265,13 +265,26 @@ def test_regions(folder, tmp_path):
     """The linear regions fill the box; the picture is drawn."""
     target = tmp_path / "regions.png"
     found = run(
-        "regions", folder / "relu.onnx", "--box", "x_1=-2:2,x_2=-2:2", "--plot", target, "--json"
+        "regions",
+        folder / "relu.onnx",
+        "--box",
+        "x_1=-2:2,x_2=-2:2",
+        "--between",
+        "z_2",
+        "z_3",
+        "--plot",
+        target,
+        "--json",
     )
-    text = run("regions", folder / "relu.onnx", "--box", "x_1=-2:2,x_2=-2:2")
+    text = run(
+        "regions", folder / "relu.onnx", "--box", "x_1=-2:2,x_2=-2:2", "--between", "z_2", "z_3"
+    )
     count = found.json["region_count"]
 
     assert (found.status, text.status) == (0, 0)
     assert count == len(found.json["regions"]) > 1
+    assert len(found.json["pieces"]) > 0
+    assert found.json["pieces"][0]["equation"].endswith(" = 0")
     assert f"{count:,}" in text.out
     assert target.stat().st_size > 0
 
