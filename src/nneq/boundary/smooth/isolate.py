@@ -37,6 +37,7 @@ class Pieces:
         low: shape ``(P,)``.
         high: shape ``(P,)``.
         kind: 1, -1: the sign of ``g``; 2, -2: strictly increasing, decreasing; 0: open.
+        steep: ends of the derivative on monotone pieces, shape ``(P, 2)``.
         boxes: how many boxes were examined.
         stopped: ``""``, ``"budget"`` or ``"interrupted"``.
     """
@@ -45,21 +46,26 @@ class Pieces:
     low: Array
     high: Array
     kind: Array
+    steep: Array
     boxes: int = 0
     stopped: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class _Store:
-    rows: list[tuple[Array, Array, Array, Array]] = field(default_factory=list)
+    rows: list[tuple[Array, Array, Array, Array, Array]] = field(default_factory=list)
 
-    def add(self, line: Array, low: Array, high: Array, kind: Array) -> None:
-        self.rows.append((line, low, high, kind))
+    def add(self, line: Array, low: Array, high: Array, kind: Array, steep: Array) -> None:
+        self.rows.append((line, low, high, kind, steep))
 
     def pieces(self, boxes: int, stopped: str) -> Pieces:
-        line, low, high, kind = (np.concatenate(part) for part in zip(*self.rows, strict=True))
+        line, low, high, kind, steep = (
+            np.concatenate(part) for part in zip(*self.rows, strict=True)
+        )
         order = np.lexsort((low, line))
-        return Pieces(line[order], low[order], high[order], kind[order], boxes, stopped)
+        return Pieces(
+            line[order], low[order], high[order], kind[order], steep[order], boxes, stopped
+        )
 
 
 def isolate(
@@ -95,16 +101,17 @@ def isolate(
             if level >= levels:
                 break
             kinds = np.empty(len(line), dtype=np.int8)
+            steep = np.empty((len(line), 2))
             for start in range(0, len(line), _BATCH):
                 part = slice(start, start + _BATCH)
-                kinds[part] = _classify(slices, line[part], low[part], high[part])
+                kinds[part], steep[part] = _classify(slices, line[part], low[part], high[part])
             boxes += len(line)
             clock.spend(len(line))
             middle = 0.5 * low + 0.5 * high
             narrow = (middle <= low) | (middle >= high)
             closed = (kinds != OPEN) | narrow
             kinds[kinds == _NOISE] = OPEN
-            store.add(line[closed], low[closed], high[closed], kinds[closed])
+            store.add(line[closed], low[closed], high[closed], kinds[closed], steep[closed])
             rest = ~closed
             line = np.repeat(line[rest], 2)
             ends = np.stack((low[rest], middle[rest], high[rest]))
@@ -114,15 +121,15 @@ def isolate(
                 progress(boxes / (boxes + len(line)))
     except KeyboardInterrupt:
         stopped = "interrupted"
-    store.add(line, low, high, np.zeros(len(line), dtype=np.int8))
+    store.add(line, low, high, np.zeros(len(line), dtype=np.int8), np.zeros((len(line), 2)))
     return store.pieces(boxes, stopped)
 
 
 _NOISE = 9
 
 
-def _classify(slices: Slices, line: Array, low: Array, high: Array) -> Array:
-    """Return the kind of every box; ``_NOISE`` where rounding error decides."""
+def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Return the kind of every box (``_NOISE`` where rounding decides), and its slopes."""
     centre = 0.5 * low + 0.5 * high
     half = np.maximum(high - centre, centre - low) * (1 + 4 * UNIT)
     arithmetic, (jet,) = slices.jets(line, centre[:, None], half[:, None])
@@ -140,7 +147,7 @@ def _classify(slices: Slices, line: Array, low: Array, high: Array) -> Array:
         noisy = np.flatnonzero((kinds == 0) & (top - bottom <= 8 * error))
     if len(noisy):
         kinds[noisy[quiet(slices, line[noisy], low[noisy], high[noisy])]] = _NOISE
-    return kinds
+    return kinds, np.stack((steep_low, steep_high), axis=1)
 
 
 def quiet(slices: Slices, line: Array, low: Array, high: Array) -> Array:
@@ -165,6 +172,7 @@ class Runs:
         kind: as in :class:`Pieces`.
         left: sign at the left end: 1, -1, or 0 (not proven).
         right: sign at the right end.
+        steep: ends of the derivative on monotone runs, shape ``(R, 2)``.
     """
 
     line: Array
@@ -173,6 +181,7 @@ class Runs:
     kind: Array
     left: Array
     right: Array
+    steep: Array
 
 
 def merge(slices: Slices, pieces: Pieces) -> Runs:
@@ -181,7 +190,7 @@ def merge(slices: Slices, pieces: Pieces) -> Runs:
     count = len(line)
     if not count:
         none, signs_ = np.zeros(0), np.zeros(0, dtype=np.int8)
-        return Runs(line, none, none.copy(), kind, signs_, signs_.copy())
+        return Runs(line, none, none.copy(), kind, signs_, signs_.copy(), np.zeros((0, 2)))
     start = np.ones(count, dtype=bool)
     start[1:] = (
         (line[1:] != line[:-1]) | (kind[1:] != kind[:-1]) | (pieces.low[1:] != pieces.high[:-1])
@@ -195,6 +204,13 @@ def merge(slices: Slices, pieces: Pieces) -> Runs:
         kind[first],
         np.zeros(len(first), dtype=np.int8),
         np.zeros(len(first), dtype=np.int8),
+        np.stack(
+            (
+                np.minimum.reduceat(pieces.steep[:, 0], first),
+                np.maximum.reduceat(pieces.steep[:, 1], first),
+            ),
+            axis=1,
+        ),
     )
     signed = np.abs(runs.kind) == 1
     runs.left[signed] = runs.kind[signed]

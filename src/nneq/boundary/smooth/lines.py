@@ -30,6 +30,7 @@ from nneq.boundary.smooth.identical import LIMIT, vanishes
 from nneq.boundary.smooth.isolate import OPEN, Pieces, Runs, isolate, merge, quiet
 from nneq.boundary.smooth.rivals import Filter
 from nneq.boundary.smooth.roots import bracketed, enclose
+from nneq.semantics.ball import UNIT
 from nneq.semantics.slices import Slices
 
 __all__ = ["solve_lines"]
@@ -298,24 +299,48 @@ class _Answers:
                 return self.slices.floats(line[places], t[:, None])[0].reshape(-1)
 
             guess = bracketed(function, low, high, rising)
-            fuzz = None if self.fuzz is None else self.fuzz[places]
-            below, above, slopes = enclose(self.slices, line, low, high, guess, fuzz)
-            guess = np.clip(guess, below, above)
             if tight is None:
                 tight = self.slices.network.parameter_count * len(places) <= _TIGHT_WORK
-            if tight and real:
-                for k in np.unique(line):
-                    mine = line == k
-                    below[mine], above[mine] = self.exact(int(k)).tighten(
-                        below[mine], above[mine], guess[mine], slopes[mine]
-                    )
-                guess = np.clip(guess, below, above)
+            ends = self._enclosed(places, guess, tight=tight and real)
+            below, above = ends
+            guess = np.clip(guess, below, above)
             for k, place in enumerate(line):
                 self._record(
                     int(place), float(below[k]), float(above[k]), float(guess[k]), bool(rising[k])
                 )
         if real:
             self._settle(clock)
+
+    def _enclosed(self, places: Array, guess: Array, *, tight: bool) -> tuple[Array, Array]:
+        """Return enclosures of the roots of runs: from Arb where ``tight``, else from float64."""
+        runs = self.runs
+        line, low, high = runs.line[places], runs.low[places], runs.high[places]
+        fuzz = None if self.fuzz is None else self.fuzz[places]
+        if not tight:
+            below, above, _ = enclose(self.slices, line, low, high, guess, fuzz)
+            return below, above
+        # the slope over the run is enough where the guess is as good as float64 gets
+        first, last = self._tightened(line, low, high, guess, runs.steep[places])
+        wide = last - first > 8 * UNIT * np.maximum(1.0, np.abs(guess))
+        if wide.any():
+            guess = np.clip(guess, first, last)[wide]
+            below, above, slopes = enclose(self.slices, line[wide], low[wide], high[wide], guess)
+            guess = np.clip(guess, below, above)
+            below, above = self._tightened(line[wide], below, above, guess, slopes)
+            first[wide] = np.maximum(first[wide], below)
+            last[wide] = np.minimum(last[wide], above)
+        return first, last
+
+    def _tightened(
+        self, line: Array, low: Array, high: Array, guess: Array, slopes: Array
+    ) -> tuple[Array, Array]:
+        below, above = low.copy(), high.copy()
+        for k in np.unique(line):
+            mine = line == k
+            below[mine], above[mine] = self.exact(int(k)).tighten(
+                low[mine], high[mine], guess[mine], slopes[mine]
+            )
+        return below, above
 
     def _record(self, line: int, low: float, high: float, value: float, rising: bool) -> None:
         crossing: Crossing = "up" if rising else "down"
