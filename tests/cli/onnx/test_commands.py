@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 
 import numpy as np
 import onnx
 import pytest
+from command_blocks import ROOT
 from command_line import run
 from onnx import TensorProto, helper, numpy_helper
 
@@ -384,3 +386,37 @@ def test_json_is_one_object(folder):
     found = run("inspect", folder / "relu.onnx", "--json")
 
     assert isinstance(json.loads(found.out), dict)
+
+
+def keys_of(value) -> set[str]:
+    """Return every key in a JSON value, except those of mappings by input name."""
+    if isinstance(value, dict):
+        inner = set().union(*(keys_of(item) for key, item in value.items() if key != "at"))
+        return inner | set(value)
+    if isinstance(value, list):
+        return set().union(*(keys_of(item) for item in value[:3]), set())
+    return set()
+
+
+def test_every_key_of_the_json_is_documented(folder):
+    """docs/cli.md names each field of each schema."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([\w.-]+)`", page))
+    line = ("--solve", "x_1", "--at", "x_2=0.3")
+    box = ("--box", "x_1=-2:2,x_2=-2:2")
+    relu, deep = folder / "relu.onnx", folder / "deep.onnx"
+    records = [
+        run("inspect", deep, "--json").json,
+        run("verify", deep, "--samples", "2", "--json").json,
+        run("boundary", deep, "z_1", "z_2", *line, *box, "--json").json,
+        run("boundary", relu, "z_2", "z_3", *line, *box, "--json").json,
+        run("regions", relu, *box, "--between", "z_2", "z_3", "--json").json,
+    ]
+    for record in records:
+        record["source"] = {**record.get("source", {}), "details": {}}
+    missing = set().union(*(keys_of(record) for record in records)) - documented
+
+    assert {"nneq.inspect/1", "nneq.verify/1", "nneq.boundary/1", "nneq.regions/1"} == {
+        record["schema"] for record in records
+    }
+    assert missing == set()
