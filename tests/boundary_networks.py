@@ -42,11 +42,14 @@ def random_layers(seed, widths, rules=("tanh",), gain=1.7):
 def question(network, i=0, j=1, *, rivals=False):
     """Return the problem ``z_i = z_j`` (0-based)."""
     names = tuple(f"x_{k + 1}" for k in range(network.input_size))
-    others = None
-    if rivals:
-        others = rival_network(network, i, j)
+    others = rival_network(network, i, j) if rivals else None
+    apart = difference(network, i, j, apart=True).network
     return Problem(
-        difference(network, i, j).network, f"z_{i + 1} = z_{j + 1}", names, rivals=others
+        difference(network, i, j).network,
+        f"z_{i + 1} = z_{j + 1}",
+        names,
+        rivals=others,
+        executed=(apart, others),
     )
 
 

@@ -69,6 +69,7 @@ def pose(network: Network, first: str, second: str | float, *, decision: bool = 
             msg = f"{frame.outputs[i]} = {frame.outputs[j]} holds everywhere; name two outputs"
             raise NneqError(msg)
         reduced = difference(network, i, j)
+        apart = difference(network, i, j, apart=True).network
         title = f"{frame.outputs[i]} = {frame.outputs[j]}"
     else:
         j = -1
@@ -77,15 +78,19 @@ def pose(network: Network, first: str, second: str | float, *, decision: bool = 
             msg = f"the level must be a finite number, got {second!r}"
             raise NneqError(msg)
         reduced = level(network, i, value)
+        apart = reduced.network
         title = f"{frame.outputs[i]} = {value!r}"
-    rivals = None
+    rivals = rivals_apart = None
     if decision:
         if j < 0:
             msg = "decision=True is about two outputs among several, not about a level"
             raise NneqError(msg)
         others = [k for k in range(network.output_size) if k not in {i, j}]
-        rivals = margins(network, i, others) if others else None
-    return Problem(reduced.network, title, frame.inputs, reduced.notes, rivals)
+        if others:
+            rivals = margins(network, i, others)
+            rivals_apart = margins(network, i, others, apart=True)
+    executed = (apart, rivals_apart)
+    return Problem(reduced.network, title, frame.inputs, reduced.notes, rivals, executed)
 
 
 class Boundary:

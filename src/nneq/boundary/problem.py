@@ -27,6 +27,8 @@ class Problem:
         notes: what was cancelled or kept, and why, one sentence each.
         rivals: for decision boundaries: a network whose output of shape ``(k,)`` holds
             ``z_i - z_k`` for every other class ``k`` but ``j``; else None.
+        executed: the same functions with both outputs' rows kept apart, as they are executed:
+            ``(g, rivals)``; float32 statements are about these.
     """
 
     network: Network
@@ -34,6 +36,19 @@ class Problem:
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     rivals: Network | None = None
+    executed: tuple[Network, Network | None] | None = None
+
+    def posed(self, precision: str) -> Network:
+        """Return ``g`` in the form that statements of this precision are about."""
+        if precision == "real" or self.executed is None:
+            return self.network
+        return self.executed[0]
+
+    def rivals_posed(self, precision: str) -> Network | None:
+        """Return the rivals in the form that statements of this precision are about."""
+        if precision == "real" or self.executed is None:
+            return self.rivals
+        return self.executed[1]
 
     @cached_property
     def piecewise_linear(self) -> bool:

@@ -147,8 +147,15 @@ def _parts(network: ir.Network, entry: _Entry, sign: float) -> tuple[list[Any], 
     return parts, bias
 
 
-def _append(nodes: list[ir.Node], parts: list[Any], biases: list[float]) -> int:
-    """Write the sum of the parts and biases as one affine node; return its place."""
+def _append(
+    nodes: list[ir.Node], parts: list[Any], biases: list[float], *, apart: bool = False
+) -> int:
+    """Write the sum of the parts and biases as one affine node; return its place.
+
+    With ``apart`` nothing is merged: every part and bias stays a summand of its own.
+    """
+    if apart:
+        return _append_apart(nodes, parts, biases)
     terms: list[ir.Term] = []
     rows: dict[int, list[Array]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
@@ -180,30 +187,54 @@ def _append(nodes: list[ir.Node], parts: list[Any], biases: list[float]) -> int:
     return len(nodes) - 1
 
 
+def _append_apart(nodes: list[ir.Node], parts: list[Any], biases: list[float]) -> int:
+    terms = [
+        ir.Term(arg, part if isinstance(part, lm.LinearMap) else _row_map(shape, part))
+        for arg, shape, part in parts
+    ]
+    for bias in biases:
+        nodes.append(ir.Constant(np.array([bias]), "bias"))
+        terms.append(ir.Term(len(nodes) - 1, lm.Identity((1,))))
+    nodes.append(ir.Affine((1,), tuple(terms), None, "difference"))
+    return len(nodes) - 1
+
+
 def _with_output(network: ir.Network, nodes: list[ir.Node], place: int) -> ir.Network:
     port = ir.Port("g", place, nodes[place].shape, batched=False, dtype="float64")
     return drop_dead(dataclasses.replace(network, nodes=tuple(nodes), outputs=(port,)))
 
 
-def _subtracted(network: ir.Network, nodes: list[ir.Node], i: int, j: int) -> tuple[int, Any]:
+def _subtracted(
+    network: ir.Network, nodes: list[ir.Node], i: int, j: int, *, apart: bool = False
+) -> tuple[int, Any]:
     """Write ``z_i - z_j``, reduced; return its place and the notes."""
     first, second, notes = stripped(network, i, j)
     left, bias_left = _parts(network, first, 1.0)
     right, bias_right = _parts(network, second, -1.0)
-    return _append(nodes, left + right, bias_left + bias_right), notes
+    return _append(nodes, left + right, bias_left + bias_right, apart=apart), notes
 
 
-def difference(network: ir.Network, i: int, j: int) -> Reduced:
+def difference(network: ir.Network, i: int, j: int, *, apart: bool = False) -> Reduced:
     """Return ``g`` with the zeros of ``z_i - z_j`` (0-based output entries ``i != j``).
+
+    Args:
+        network: the model.
+        i: an output entry.
+        j: another one.
+        apart: keep the rows of ``z_i`` and ``z_j`` as summands of their own.  Rounding of the
+            executed network grows with both of them, not with their difference, so statements
+            about float32 execution need this form; it is the same function.
 
     Guarantee: exact; the sign of ``g`` is the sign of ``z_i - z_j``.
     """
     nodes = list(network.nodes)
-    place, notes = _subtracted(network, nodes, i, j)
+    place, notes = _subtracted(network, nodes, i, j, apart=apart)
     return Reduced(_with_output(network, nodes, place), notes)
 
 
-def margins(network: ir.Network, i: int, others: Sequence[int]) -> ir.Network:
+def margins(
+    network: ir.Network, i: int, others: Sequence[int], *, apart: bool = False
+) -> ir.Network:
     """Return the network of ``z_i - z_k`` for every ``k`` in ``others``: one output, ``(k,)``.
 
     Each entry is reduced as in :func:`difference`, so that its sign is the sign of ``z_i - z_k``.
@@ -211,7 +242,7 @@ def margins(network: ir.Network, i: int, others: Sequence[int]) -> ir.Network:
     Guarantee: exact.
     """
     nodes = list(network.nodes)
-    places = [_subtracted(network, nodes, i, k)[0] for k in others]
+    places = [_subtracted(network, nodes, i, k, apart=apart)[0] for k in others]
     shape = (len(places),)
     terms = tuple(
         ir.Term(place, lm.Place(lm.Slice(shape, (k,), (1,), (1,))))

@@ -22,12 +22,15 @@ __all__ = ["pair_differences"]
 Array = np.ndarray[Any, Any]
 
 
-def pair_differences(network: ir.Network, pairs: Sequence[tuple[int, int]]) -> ir.Network:
+def pair_differences(
+    network: ir.Network, pairs: Sequence[tuple[int, int]], *, apart: bool = False
+) -> ir.Network:
     """Return a network with one output of shape ``(len(pairs),)``: ``z_i - z_j`` for every pair.
 
     Args:
         network: any number of outputs; entries are counted over all ports.
         pairs: 0-based output entries, ``i != j``.
+        apart: do not subtract rows: needed by statements about float32 execution.
 
     Guarantee: exact; each entry has the sign of its ``z_i - z_j``.
     """
@@ -44,7 +47,7 @@ def pair_differences(network: ir.Network, pairs: Sequence[tuple[int, int]]) -> i
         matrix = np.zeros((len(pairs), int(np.prod(shape, dtype=int))))
         for row, column, sign in entries:
             matrix[row, column] += sign
-        found = _through_dense(network, node, matrix)
+        found = None if apart else _through_dense(network, node, matrix)
         if found is None:
             terms.append(ir.Term(node, _flat(shape, matrix)))
         else:

@@ -24,7 +24,17 @@ from typing import Any
 import numpy as np
 
 from nneq.ir import network as ir
-from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, decide, gamma, softmax_range
+from nneq.semantics.ball import (
+    TINY,
+    UNIT,
+    UNIT32,
+    Ball,
+    Balls,
+    decide,
+    float32_error,
+    gamma,
+    softmax_range,
+)
 from nneq.semantics.relaxation import hull, lines
 
 __all__ = ["Step", "step"]
@@ -108,7 +118,7 @@ def _elementwise(
     spread = spread + np.where(steep > 0, 2 * UNIT * steep * arg.magnitude(), 0.0)
     range_ = Ball.interval(below, above)
     if balls.unit != UNIT:
-        own = 8 * balls.unit * range_.magnitude() + 1e-44
+        own = float32_error(arg, range_)
         range_ = Ball(range_.mid, (range_.rad + own) * _MORE)
         spread = spread + own * _MORE
 

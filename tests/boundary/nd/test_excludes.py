@@ -185,6 +185,20 @@ def test_float32_is_weaker_than_real():
     assert executed.excluded is not True
 
 
+def test_float32_knows_that_both_outputs_are_rounded():
+    """Two outputs with nearly the same rows tie when executed, though their difference does not."""
+    row = np.array([[0.3, 0.7, 0.1]])
+    weights = [
+        (np.array([[1.0], [2.0], [-1.0]]), np.array([0.5, 0.25, 2.0])),
+        (np.vstack([row * (1 + 1e-9), row]), np.zeros(2)),
+    ]
+    problem = question(layers(weights, ["sigmoid"]))
+    box = Box((-1.0,), (1.0,))
+
+    assert _ask(problem, box).excluded is True
+    assert _ask(problem, box, precision="float32").excluded is not True
+
+
 def test_output_ranges_hold_all_samples():
     """Every output entry of a box lies in its proven range, and the range is not silly."""
     network = random_layers(8, [3, 16, 16, 4])

@@ -121,9 +121,14 @@ def _question(network: ir.Network, pair: tuple[int, int]) -> Problem:
     i, j = pair
     names = tuple(f"x_{k + 1}" for k in range(network.input_size))
     reduced = difference(network, i, j)
+    apart = difference(network, i, j, apart=True).network
     others = [k for k in range(network.output_size) if k not in pair]
     rivals = margins(network, i, others) if others else None
-    return Problem(reduced.network, f"z_{i + 1} = z_{j + 1}", names, reduced.notes, rivals)
+    rivals_apart = margins(network, i, others, apart=True) if others else None
+    executed = (apart, rivals_apart)
+    return Problem(
+        reduced.network, f"z_{i + 1} = z_{j + 1}", names, reduced.notes, rivals, executed
+    )
 
 
 class _Search:
@@ -143,7 +148,7 @@ class _Search:
         self.pairs = list(itertools.combinations(range(self.count), 2))
         self.first = np.array([i for i, _ in self.pairs])
         self.second = np.array([j for _, j in self.pairs])
-        differences = pair_differences(network, self.pairs)
+        differences = pair_differences(network, self.pairs, apart=precision != "real")
         self.slices = Slices(differences, origin[None], directions, precision=precision)
         self.bounds = LinearBounds(restrict(differences, origin, directions), precision=precision)
         self.box, self.precision, self.clock, self.progress = box, precision, clock, progress

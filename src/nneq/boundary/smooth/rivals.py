@@ -28,10 +28,11 @@ class Filter:
 
     def __init__(self, problem: Problem, origin: Array, directions: Array, precision: str) -> None:
         """Restrict the rivals to the slice."""
-        if problem.rivals is None:
+        posed = problem.rivals_posed(precision)
+        if posed is None:
             msg = "the problem has no third output to filter with"
             raise TypeError(msg)
-        self.slices = Slices(problem.rivals, np.atleast_2d(origin), directions, precision=precision)
+        self.slices = Slices(posed, np.atleast_2d(origin), directions, precision=precision)
 
     def cells(self, centre: Array, half: Array, line: Array | None = None) -> tuple[Array, Array]:
         """Return where some rival is proven larger, and where that is not decided.

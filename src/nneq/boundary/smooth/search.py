@@ -68,10 +68,9 @@ class Oracle:
         self.problem = problem
         self.network = problem.network
         self.precision = precision
-        self.bounds = LinearBounds(problem.network, precision=precision)
-        self.rivals = (
-            None if problem.rivals is None else LinearBounds(problem.rivals, precision=precision)
-        )
+        self.bounds = LinearBounds(problem.posed(precision), precision=precision)
+        rivals = problem.rivals_posed(precision)
+        self.rivals = None if rivals is None else LinearBounds(rivals, precision=precision)
 
     @property
     def continuous(self) -> bool:

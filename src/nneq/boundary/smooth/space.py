@@ -79,8 +79,10 @@ def trace_space(
     mesh, numerical to about 1e-12 of the box.
     """
     began = time.perf_counter()
-    slices = Slices(problem.network, origin[None], directions, precision=precision)
-    bounds = LinearBounds(restrict(problem.network, origin, directions), precision=precision)
+    slices = Slices(problem.posed(precision), origin[None], directions, precision=precision)
+    bounds = LinearBounds(
+        restrict(problem.posed(precision), origin, directions), precision=precision
+    )
     grid = Grid(np.array(box.low), np.array(box.high))
     screen = None
     if problem.rivals is not None:
