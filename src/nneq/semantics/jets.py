@@ -554,47 +554,50 @@ def _tanh_facts(
     if scale != 1.0:
         points *= scale
     t = np.tanh(points)
-    sure = t[1] <= t[2]  # False with NaN
     pad = LIBM + 2 * UNIT
-    first, left, right = t
-    size_left, size_right = np.abs(left), np.abs(right)
-    big = np.maximum(size_left, size_right)
-    small = np.where((left <= 0) & (right >= 0), 0.0, np.minimum(size_left, size_right))
-    slope_low = np.maximum(1.0 - big * big - 3 * pad, 0.0)
-    slope_high = 1.0 - small * small + 3 * pad
-    bends = -2.0 * t[1:] * (1.0 - t[1:] * t[1:])
-    bend_low, bend_high = np.minimum(bends[0], bends[1]), np.maximum(bends[0], bends[1])
-    bend_low = np.where((left <= _ROOT + pad) & (right >= _ROOT - pad), -_PEAK, bend_low) - 4 * pad
-    bend_high = (
-        np.where((left <= pad - _ROOT) & (right >= -_ROOT - pad), _PEAK, bend_high) + 4 * pad
-    )
     c = 1.0 if scale == 1.0 else 0.25
-    p = Ball(0.5 * c * (slope_low + slope_high), 0.5 * c * (slope_high - slope_low) + 8 * UNIT)
     factor = c * scale
+    first, left, right = t
+    flat = 1.0 - t * t
+    around = (left <= 0) & (right >= 0)
+    slope_low = np.minimum(flat[1], flat[2])
+    slope_high = np.where(around, 1.0, np.maximum(flat[1], flat[2])) + 3 * pad
+    slope_low -= 3 * pad
+    bends = (-2.0 * t[1:]) * flat[1:]
+    bend_low = np.minimum(bends[0], bends[1])
+    bend_high = np.maximum(bends[0], bends[1])
+    # the extrema of t (1 - t^2) at +-1/sqrt(3); comparisons with NaN are false
+    bend_low[(left <= _ROOT + pad) & (right >= _ROOT - pad)] = -_PEAK
+    bend_high[(left <= pad - _ROOT) & (right >= -_ROOT - pad)] = _PEAK
+    half = 0.5 * c
+    p = Ball(half * (slope_low + slope_high), half * (slope_high - slope_low) + 8 * UNIT)
+    half = 0.5 * factor
     q = Ball(
-        0.5 * factor * (bend_low + bend_high), 0.5 * factor * (bend_high - bend_low) + 8 * UNIT
+        half * (bend_low + bend_high), half * (bend_high - bend_low) + (8 * UNIT + 4 * factor * pad)
     )
+    sure = left <= right
     if not sure.all():
         p.rad[~sure] = np.nan
         q.rad[~sure] = np.nan
-    value = first if scale == 1.0 else 0.5 * first + 0.5
     limit = slope_high
-    flat: Array | None = None
-    if small.max(initial=0.0) == 1.0:
+    sunk: Array | None = None
+    if np.min(flat, initial=1.0) == 0.0:
         # saturated units: the bounds need their true size, not that of their rounding
         inner = np.where((low > 0) | (high < 0), np.minimum(np.abs(low), np.abs(high)), 0.0)
         limit = np.minimum(slope_high, 4.1 * np.exp(-2.0 * scale * inner) + TINY)
-        flat = sure & (small == 1.0)
-        p.mid[flat] = p.rad[flat] = 0.51 * c * limit[flat]
-        q.mid[flat], q.rad[flat] = 0.0, 2.1 * factor * limit[flat]
-    moved = np.where(ve == 0, 0.0, np.minimum((c * limit) * ve, 2.0))
-    error = pad * np.abs(first) if scale == 1.0 else np.full(first.shape, pad)
-    y = Ball(value, (error + moved) * _UP)
-    s_mid = c * (1.0 - first * first)
-    bent = np.where(ve == 0, 0.0, (np.abs(q.mid) + q.rad) * ve)
-    s = Ball(s_mid, (3 * pad * np.abs(first) + 8 * UNIT + bent) * _UP)
-    if flat is not None:
-        s.mid[flat], s.rad[flat] = p.mid[flat], p.rad[flat]
+        sunk = sure & ~around & (np.maximum(flat[1], flat[2]) == 0.0)
+        p.mid[sunk] = p.rad[sunk] = 0.51 * c * limit[sunk]
+        q.mid[sunk], q.rad[sunk] = 0.0, 2.1 * factor * limit[sunk]
+    # the value moves by at most 2 whatever the slope; fmin reads NaN as "unknown"
+    moved = np.fmin((c * limit) * ve, 2.0)
+    if scale == 1.0:
+        y = Ball(first, (pad * np.abs(first) + moved) * _UP)
+    else:
+        y = Ball(0.5 * first + 0.5, (pad + moved) * _UP)
+    bent = (np.abs(q.mid) + q.rad) * ve
+    s = Ball(c * flat[0], (bent + (3 * pad + 8 * UNIT)) * _UP)
+    if sunk is not None:
+        s.mid[sunk], s.rad[sunk] = p.mid[sunk], p.rad[sunk]
     return y, s, p, q
 
 

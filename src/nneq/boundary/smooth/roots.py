@@ -44,7 +44,9 @@ def bracketed(function: Function, low: Array, high: Array, rising: Array) -> Arr
     ends = g(np.concatenate((everyone, everyone)), np.concatenate((a, b)))
     fa, fb = np.maximum(ends[:count], 0.0), np.minimum(ends[count:], 0.0)
     c, fc = a.copy(), fa.copy()
-    share = np.full(count, 0.5)
+    with np.errstate(all="ignore"):
+        share = np.clip(np.nan_to_num(fa / (fa - fb), nan=0.5), 0.01, 0.99)
+        noise = 2 * UNIT * np.maximum(fa, -fb)
     live = everyone
     result = 0.5 * a + 0.5 * b
     for _ in range(_STEPS):
@@ -62,7 +64,9 @@ def bracketed(function: Function, low: Array, high: Array, rising: Array) -> Arr
         result[live] = np.where(best, a[live], b[live])
         width = np.abs(b[live] - a[live])
         tolerance = 2 * UNIT * np.abs(result[live]) + 1e-300
-        done = (width <= 4 * tolerance) | (np.minimum(np.abs(fa[live]), np.abs(fb[live])) == 0)
+        done = (width <= 4 * tolerance) | (
+            np.minimum(np.abs(fa[live]), np.abs(fb[live])) <= noise[live]
+        )
         with np.errstate(all="ignore"):
             xi = (a[live] - b[live]) / (c[live] - b[live])
             phi = (fa[live] - fb[live]) / (fc[live] - fb[live])
