@@ -35,7 +35,8 @@ from nneq.boundary.results import (
 )
 from nneq.errors import NneqError, UnsupportedError, problems_message
 from nneq.ir import network as ir
-from nneq.semantics.pattern import obstacles
+from nneq.ir.float64 import evaluate
+from nneq.semantics.pattern import obstacles, split_inputs
 from nneq.semantics.rational import ExactWeights, evaluate_exact
 
 __all__ = ["solve_lines"]
@@ -43,6 +44,10 @@ __all__ = ["solve_lines"]
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
 _FALLBACK_WORK = 2e8
+# Above these sizes, crossings are bracketed before the pieces are enumerated.
+_MANY_UNITS = 20_000
+_MUCH_WORK = 5e6
+_SAMPLES = 257
 _PROVEN = Enclosed("a change of sign across an interval in which the rounding error is bounded")
 
 
@@ -153,9 +158,13 @@ def solve_lines(
         answers, counts = _exact_answers(lines, progress)
     else:
         share = None if progress is None else (lambda k: progress((k + 1) / len(lines)))
+        known = [_bracketed(line) for line in lines] if _is_large(program, domain) else []
         strips, interrupted = walk_lines(program, origins, directions, domain, clock, share)
         answers, counts = _float_answers(lines, strips)
-    shown = _formulas(program, outputs, lines, exact=exact) if pieces else [()] * len(lines)
+        for answer, roots in zip(answers, known, strict=False):
+            _enter_brackets(answer, roots)
+    whole = pieces and not clock.over and not interrupted
+    shown = _formulas(program, outputs, lines, exact=exact) if whole else [()] * len(lines)
     rivals = None if problem.rivals is None else Program(problem.rivals)
     found = []
     for k, (line, answer) in enumerate(zip(lines, answers, strict=True)):
@@ -411,6 +420,70 @@ def _joined(spans: list[Interval]) -> list[Interval]:
         else:
             found.append((low, high))
     return found
+
+
+# ---------------------------------------------------------------------------- large networks
+def _is_large(program: Program, domain: Interval) -> bool:
+    """Whether a whole segment may have too many pieces, so that crossings are looked for first."""
+    finite = math.isfinite(domain[0]) and math.isfinite(domain[1])
+    return finite and program.units > _MANY_UNITS and program.work > _MUCH_WORK
+
+
+def _bracketed(line: _Line) -> list[Root]:
+    """Return proven crossings: samples, bisection, and the pieces around each change of sign."""
+    low, high = line.domain
+    t = np.linspace(low, high, _SAMPLES)
+    g = _sampled(line, t)
+    places = np.nonzero(g[:-1] * g[1:] < 0)[0]
+    if not len(places):
+        return []
+    left, right, sign = t[places], t[places + 1], np.sign(g[places])
+    for _ in range(40):
+        if line.clock.over:
+            return []
+        middle = left + (right - left) / 2
+        same = np.sign(_sampled(line, middle)) == sign
+        left, right = np.where(same, middle, left), np.where(same, right, middle)
+    found: list[Root] = []
+    for a, b in zip(left, right, strict=True):
+        margin = 1e-9 * (high - low)
+        answer = _Answer()
+        for _ in range(3):
+            span = (max(low, float(a) - margin), min(high, float(b) + margin))
+            strips, _ = walk_lines(
+                line.program, line.origin[None], line.direction[None], span, line.clock
+            )
+            answer = _float_answers([line], strips)[0][0]
+            if any(isinstance(root.certificate, Enclosed) for root in answer.roots):
+                break
+            # As wide as the bound of the error asks for, so that both ends have a proven sign.
+            slope = float(np.abs(strips.forms[:, 0, 0]).max())
+            error = float(strips.error[strips.done].max(initial=0.0))
+            margin = max(10 * margin, 2 * error / slope if slope else 0.0)
+            if margin > 1e-2 * (high - low):
+                break
+        found += answer.roots
+    return found
+
+
+def _sampled(line: _Line, t: Array) -> Array:
+    """Return ``g`` in float64 at parameters ``t``."""
+    network = line.program.network
+    values = []
+    for begin in range(0, len(t), 16):
+        x = line.origin + t[begin : begin + 16, None] * line.direction
+        batches = split_inputs(network, x)
+        outputs = evaluate(network, [batches[port.node] for port in network.inputs])
+        values.append(outputs[0].reshape(len(x), -1)[:, 0])
+    return np.concatenate(values)
+
+
+def _enter_brackets(answer: _Answer, roots: list[Root]) -> None:
+    """Add what the walk did not reach; a root that it found itself is not entered twice."""
+    for root in roots:
+        near = [r for r in answer.roots if r.lower <= root.upper and root.lower <= r.upper]
+        if not near:
+            answer.roots.append(root)
 
 
 # ---------------------------------------------------------------------------- formulas

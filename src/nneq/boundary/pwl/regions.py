@@ -31,7 +31,7 @@ __all__ = ["RegionTable", "enumerate_regions"]
 
 Array = np.ndarray[Any, Any]
 _LIMIT = 2_000_000
-_EXACT_WORK = 2e9
+_EXACT_WORK = 4e8
 
 
 class RegionTable(Sequence[Region]):

@@ -41,7 +41,7 @@ __all__ = ["trace_plane"]
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
-_EXACT_WORK = 2e9
+_EXACT_WORK = 4e8
 _SCANS = 9
 # Above this estimate of the multiplications of a proof (a minute or so), the boundary is followed.
 _MARCH_ABOVE = 2e11

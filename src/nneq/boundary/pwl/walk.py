@@ -14,11 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from nneq.boundary.pwl.spectral import norm_bound
 from nneq.boundary.results import Clock
+from nneq.ir import linear_map as lm
 from nneq.ir import network as ir
 from nneq.semantics.pattern import Hinges, expand_maximum, hinges, split_inputs
 
@@ -28,14 +31,30 @@ Array = np.ndarray[Any, Any]
 UNIT = 2.0**-53
 _CHUNK = 1 << 20
 _TINY = 1e-300
+_DEEP = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Live:
-    """Forms ``(N, 2, *shape)`` and error bounds ``(N, *shape)`` of one tensor."""
+    """Forms ``(N, D, *shape)`` and their error: entry by entry, or as one Euclidean norm.
+
+    Args:
+        forms: coefficients, the constant one last.
+        error: bound of every entry's error, shape ``(N, *shape)``; zeros when ``norm`` is given.
+        norm: bound of the Euclidean norm of the error of the whole tensor, shape ``(N,)``.
+    """
 
     forms: Array
     error: Array
+    norm: Array | None = None
+
+    def take(self, index: Any) -> Live:
+        """Return the pieces at ``index``."""
+        forms = self.forms[index]
+        if self.norm is None:
+            return Live(forms, self.error[index])
+        zeros = np.broadcast_to(0.0, (len(forms), *self.error.shape[1:]))
+        return Live(forms, zeros, self.norm[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +68,7 @@ class _State:
         return len(self.line)
 
     def take(self, index: Any) -> _State:
-        live = {k: Live(v.forms[index], v.error[index]) for k, v in self.live.items()}
+        live = {k: v.take(index) for k, v in self.live.items()}
         return _State(self.line[index], self.start[index], self.end[index], live)
 
 
@@ -96,6 +115,17 @@ class Program:
         """The number of output entries."""
         return sum(port.size for port in self.network.outputs)
 
+    @cached_property
+    def deep(self) -> bool:
+        """Whether errors are bounded by Euclidean norms: there are many layers with weights."""
+        layers = [
+            node
+            for node in self.network.nodes
+            if isinstance(node, ir.Affine)
+            and any(s.fan_in > 1 for t in node.terms for s in t.map.stages())
+        ]
+        return len(layers) > _DEEP
+
     @property
     def units(self) -> int:
         """The number of thresholds (units times thresholds of a unit)."""
@@ -135,6 +165,8 @@ def affine_forms(node: ir.Affine, args: Sequence[Live], far: Array) -> Live:
     The last coefficient is the constant one; ``far`` is ``(N, D)``: the largest absolute value of
     every coordinate on the piece.
     """
+    if args and args[0].norm is not None:
+        return _affine_norm(node, args, far)
     count, columns = far.shape
     total: Array | None = None
     error: Array | None = None
@@ -166,6 +198,52 @@ def affine_forms(node: ir.Affine, args: Sequence[Live], far: Array) -> Live:
         slack = 2 * UNIT * (np.abs(full) + np.abs(total[:, -1]))
         error = error + slack * _shaped(far[:, -1], error)
     return Live(total, error + _TINY)
+
+
+def _affine_norm(node: ir.Affine, args: Sequence[Live], far: Array) -> Live:
+    """Return an affine node's forms with the Euclidean norm of their error."""
+    count, columns = far.shape
+    terms = len(node.terms) + 2
+    total = np.zeros((count, columns, *node.shape))
+    norm = np.zeros(count)
+    for term, live in zip(node.terms, args, strict=True):
+        forms, bound = live.forms, live.norm
+        bound = np.zeros(count) if bound is None else bound
+        for stage in term.map.stages():
+            bound = bound * (_spectral(stage) * (1 + 1e-9))
+            if stage.fan_in:
+                gamma = (stage.fan_in + terms + 2) * UNIT * 1.01
+                bound = bound + _euclid(stage.apply_abs(reached(forms, far))) * gamma
+            forms = stage.apply(forms.reshape(columns * count, *stage.in_shape))
+            forms = forms.reshape(count, columns, *stage.out_shape)
+        total += forms
+        norm += bound
+    slack = terms * UNIT * reached(total, far)
+    if node.bias is not None:
+        full = np.broadcast_to(node.bias, node.shape).astype(np.float64, copy=False)
+        total[:, -1] += full
+        slack += 2 * UNIT * (np.abs(full) + np.abs(total[:, -1])) * _shaped(far[:, -1], slack)
+    zeros = np.broadcast_to(0.0, (count, *node.shape))
+    return Live(total, zeros, norm + _euclid(slack) + _TINY)
+
+
+def _euclid(values: Array) -> Array:
+    flat = values.reshape(len(values), -1)
+    return np.asarray(np.sqrt((flat * flat).sum(axis=1)) * (1 + 1e-9))
+
+
+_NORMS: dict[int, tuple[lm.LinearMap, float]] = {}
+
+
+def _spectral(stage: lm.LinearMap) -> float:
+    """Return the norm bound of a map, computed once while the map lives in the table."""
+    known = _NORMS.get(id(stage))
+    if known is None or known[0] is not stage:
+        if len(_NORMS) > 4096:
+            _NORMS.clear()
+        known = (stage, norm_bound(stage))
+        _NORMS[id(stage)] = known
+    return known[1]
 
 
 def _far(state: _State) -> Array:
@@ -236,6 +314,7 @@ def _activate(table: Hinges, state: _State, z: Live) -> Live:
     far = _far(state)
     side = np.zeros(z.error.shape, dtype=np.intp)
     extra = np.zeros(z.error.shape)
+    steepest = np.abs(table.slopes).max(initial=0.0)
     for k in range(table.count):
         low, high, tolerance = _gaps(z, table, k, state, far)
         above = (low + high) > 0
@@ -250,13 +329,21 @@ def _activate(table: Hinges, state: _State, z: Live) -> Live:
         error = np.abs(slope) * z.error + extra
         if not np.isin(slope, (-1.0, 0.0, 1.0)).all():
             error += 2 * UNIT * np.abs(slope) * reached(z.forms, far)
-        return Live(forms, error)
+        return _passed(z, forms, error, steepest)
     slope = np.take_along_axis(table.slopes, side, 0)
     offset = np.take_along_axis(table.intercepts, side, 0)
     forms = z.forms * slope[:, None]
     forms[:, 1] += offset
     size = np.abs(slope) * reached(z.forms, far) + np.abs(offset) * _shaped(far[:, 1], offset)
-    return Live(forms, np.abs(slope) * z.error + extra + 4 * UNIT * size)
+    return _passed(z, forms, np.abs(slope) * z.error + extra + 4 * UNIT * size, steepest)
+
+
+def _passed(z: Live, forms: Array, error: Array, steepest: float) -> Live:
+    """Return the value of a unit: with norms, the unit is ``steepest``-Lipschitz."""
+    if z.norm is None:
+        return Live(forms, error)
+    zeros = np.broadcast_to(0.0, error.shape)
+    return Live(forms, zeros, z.norm * (steepest * (1 + 1e-9)) + _euclid(error))
 
 
 class _Walker:
@@ -275,13 +362,12 @@ class _Walker:
             if self.interrupted or self.clock.over:
                 self.give_up(state)
                 return
-            elements = len(state) * sum(v.error[0].size * 3 for v in state.live.values())
-            if elements > _CHUNK and len(state) > 1:
-                half = len(state) // 2
-                self.run(place, state.take(slice(0, half)))
-                self.run(place, state.take(slice(half, None)))
-                return
             try:
+                parts = self.divided(place, state)
+                if len(parts) > 1:
+                    for part in parts:
+                        self.run(place, part)
+                    return
                 state = self.step(place, state)
             except KeyboardInterrupt:
                 self.interrupted = True
@@ -289,6 +375,25 @@ class _Walker:
                 return
             place += 1
         self.emit(state)
+
+    def divided(self, place: int, state: _State) -> list[_State]:
+        """Return the state in parts small enough for the next step, in order."""
+        each = sum(v.error[0].size * 3 for v in state.live.values())
+        count = len(state)
+        if count * each > _CHUNK and count > 1:
+            return [state.take(slice(0, count // 2)), state.take(slice(count // 2, None))]
+        node = self.program.network.nodes[place]
+        if each < 4096 or not isinstance(node, ir.Elementwise):
+            return [state]
+        piece, t, _ = _cuts(state.live[node.arg], self.program.tables[place], state, _far(state))
+        if (count + len(piece)) * each <= 4 * _CHUNK or not len(piece):
+            return [state]
+        if count > 1:
+            return [state.take(slice(0, count // 2)), state.take(slice(count // 2, None))]
+        # One large piece with many breakpoints: cut it at the middle one first.
+        middle = len(t) // 2
+        halves = _split(state, piece[middle : middle + 1], t[middle : middle + 1])
+        return [halves.take(slice(0, 1)), halves.take(slice(1, 2))]
 
     def step(self, place: int, state: _State) -> _State:
         node = self.program.network.nodes[place]
@@ -307,7 +412,8 @@ class _Walker:
             case ir.Constant():
                 forms = np.zeros((len(state), 2, *node.shape))
                 forms[:, 1] = node.value
-                live[place] = Live(forms, np.zeros((len(state), *node.shape)))
+                norm = np.zeros(len(state)) if self.program.deep else None
+                live[place] = Live(forms, np.zeros((len(state), *node.shape)), norm)
             case _:
                 pass
         for arg in set(node.args):
@@ -319,7 +425,13 @@ class _Walker:
         count = len(state)
         values = [state.live[place] for place in self.program.outputs]
         forms = np.concatenate([v.forms.reshape(count, 2, -1) for v in values], axis=2)
-        error = np.concatenate([v.error.reshape(count, -1) for v in values], axis=1)
+        error = np.concatenate(
+            [
+                v.error.reshape(count, -1) + (0.0 if v.norm is None else v.norm[:, None])
+                for v in values
+            ],
+            axis=1,
+        )
         self.clock.spend(count)
         done = np.ones(count, dtype=bool)
         self.done.append(Strips(state.line, state.start, state.end, forms, error, done))
@@ -384,6 +496,7 @@ def walk_lines(
             place: Live(
                 value.reshape(len(rows), 2, *value.shape[1:]),
                 np.zeros((len(rows), *value.shape[1:])),
+                np.zeros(len(rows)) if program.deep else None,
             )
             for place, value in values.items()
         }
