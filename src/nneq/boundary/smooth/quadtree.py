@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from nneq.boundary.results import Clock
-from nneq.boundary.smooth.isolate import isolate, merge
+from nneq.boundary.smooth.cells import DEEPEST, Cells, Frame, joined
+from nneq.boundary.smooth.slanted import Turned, Verdicts
 from nneq.semantics.ball import UNIT
 from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.slices import Slices
@@ -31,72 +32,7 @@ __all__ = ["DEEPEST", "Cells", "Frame", "Leaves", "subdivide"]
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None]
 
-DEEPEST = 40
 START_LEVEL = 3
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The rectangle and its integer grid of ``2**DEEPEST`` steps.
-
-    Args:
-        low: ``(x, y)``.
-        high: ``(x, y)``.
-    """
-
-    low: tuple[float, float]
-    high: tuple[float, float]
-
-    def place(self, axis: int, k: Array) -> Array:
-        """Return the float64 coordinate of grid line ``k`` (the same number for all cells)."""
-        share = k.astype(np.float64) * 2.0**-DEEPEST
-        inner = self.low[axis] + (self.high[axis] - self.low[axis]) * share
-        return np.where(k == 0, self.low[axis], np.where(k == 1 << DEEPEST, self.high[axis], inner))
-
-
-@dataclass(slots=True, eq=False)
-class Cells:
-    """Cells of any levels.
-
-    Args:
-        level: shape ``(C,)``.
-        i: shape ``(C,)``: place along x.
-        j: shape ``(C,)``: place along y.
-    """
-
-    level: Array
-    i: Array
-    j: Array
-
-    def __len__(self) -> int:
-        return len(self.level)
-
-    def take(self, keep: Array) -> Cells:
-        """Return some of the cells."""
-        return Cells(self.level[keep], self.i[keep], self.j[keep])
-
-    def joined(self, other: Cells) -> Cells:
-        """Return the cells of both."""
-        return _joined([self, other])
-
-    def children(self) -> Cells:
-        """Return the four quarters of every cell."""
-        i = (2 * self.i[:, None] + np.array([0, 1, 0, 1])).reshape(-1)
-        j = (2 * self.j[:, None] + np.array([0, 0, 1, 1])).reshape(-1)
-        return Cells(np.repeat(self.level + 1, 4), i, j)
-
-    def grid(self) -> tuple[Array, Array, Array]:
-        """Return lower left corner and size on the finest grid."""
-        shift = DEEPEST - self.level
-        return self.i << shift, self.j << shift, np.int64(1) << shift
-
-    def boxes(self, frame: Frame) -> tuple[Array, Array]:
-        """Return centres and half-widths ``(C, 2)``; the boxes lie inside centre +- half."""
-        x, y, size = self.grid()
-        low = np.stack((frame.place(0, x), frame.place(1, y)), axis=1)
-        high = np.stack((frame.place(0, x + size), frame.place(1, y + size)), axis=1)
-        centre = 0.5 * low + 0.5 * high
-        return centre, np.maximum(high - centre, centre - low) * (1 + 4 * UNIT)
 
 
 @dataclass(slots=True, eq=False)
@@ -116,16 +52,6 @@ class Leaves:
     undecided: Cells
     examined: int = 0
     stopped: str = ""
-
-
-@dataclass(slots=True)
-class _Verdicts:
-    """What one evaluation says about every cell."""
-
-    empty: Array
-    ready: Array
-    hopeless: Array
-    along: Array
 
 
 @dataclass(slots=True)
@@ -172,13 +98,13 @@ class Subdivision:
         self.examined = 0
         self.turned = Turned(slices, frame, clock) if slices.rough else None
 
-    def verdicts(self, cells: Cells) -> _Verdicts:
+    def verdicts(self, cells: Cells) -> Verdicts:
         """Evaluate cells."""
         count = len(cells)
         self.examined += count
         self.clock.spend(count)
         empty, ready, hopeless = (np.zeros(count, dtype=bool) for _ in range(3))
-        result = _Verdicts(empty, ready, hopeless, np.zeros((count, 2)))
+        result = Verdicts(empty, ready, hopeless, np.zeros((count, 2)))
         centre, half = cells.boxes(self.frame)
         live = np.arange(count)
         if self.screen is not None and count:
@@ -199,7 +125,7 @@ class Subdivision:
             result.ready[split] = False
         return result
 
-    def _evaluate(self, part: Array, centre: Array, half: Array, out: _Verdicts) -> None:
+    def _evaluate(self, part: Array, centre: Array, half: Array, out: Verdicts) -> None:
         arithmetic, (jet,) = self.slices.jets(np.zeros(len(part), dtype=np.int64), centre, half)
         with np.errstate(all="ignore"):
             low, high = (end.reshape(-1) for end in arithmetic.range(jet))
@@ -236,7 +162,7 @@ class Subdivision:
         empty[rows] = (low > 0) | (high < 0)
         hopeless[rows] = (high - low <= 8 * rad) & ~empty[rows]
 
-    def _rim(self, cells: Cells, centre: Array, half: Array, out: _Verdicts) -> None:
+    def _rim(self, cells: Cells, centre: Array, half: Array, out: Verdicts) -> None:
         """Hold back accepted cells on the rim whose rim edge is not settled."""
         last = (np.int64(1) << cells.level) - 1
         for axis, place in ((0, cells.i), (1, cells.j)):
@@ -275,7 +201,7 @@ class Subdivision:
             stopped = "interrupted"
         work.lost.append(cells)
         along = np.concatenate(work.along) if work.along else np.zeros((0, 2))
-        return Leaves(_joined(work.done), along, _joined(work.lost), self.examined, stopped)
+        return Leaves(joined(work.done), along, joined(work.lost), self.examined, stopped)
 
     def _refine(self, cells: Cells, work: _Work, progress: Progress | None) -> Cells:
         """Split cells until they are settled; return what a budget leaves."""
@@ -297,7 +223,7 @@ class Subdivision:
 
         Children inherit the acute angle between gradients; with kinks they are asked again.
         """
-        cells, along = _joined(work.done), np.concatenate(work.along)
+        cells, along = joined(work.done), np.concatenate(work.along)
         while True:
             coarse = _too_coarse(cells)
             children = cells.take(coarse).children()
@@ -306,105 +232,13 @@ class Subdivision:
                 work.done, work.along = [kept], [kept_along]
                 return children
             stay = ~self.verdicts(children).empty
-            cells = _joined([kept, children.take(stay)])
+            cells = joined([kept, children.take(stay)])
             along = np.concatenate([kept_along, np.repeat(along[coarse], 4, axis=0)[stay]])
 
 
-class Turned:
-    """Accepts cells in which ``g`` is monotone along a slanted direction.
-
-    Where the curve crosses a kink the gradients of both sides may only agree along a slanted
-    direction.  If ``g`` is strictly monotone along ``w`` on the cell, the curve is a graph over the
-    direction across ``w``; if every edge holds at most one root, proven, the crossings sorted
-    across ``w`` and joined in pairs are the curve.
-    """
-
-    def __init__(self, slices: Slices, frame: Frame, clock: Clock) -> None:
-        """Restrict the network to the slanted bases (exact: small integer combinations)."""
-        self.slices, self.frame, self.clock = slices, frame, clock
-        self.bases: list[tuple[Array, Slices]] = []
-        for w in _SLANTS:
-            basis = np.array([[w[0], -w[1]], [w[1], w[0]]], dtype=np.float64)
-            turned = slices.turned(basis)
-            if turned is not None:
-                self.bases.append((basis, turned))
-
-    def accept(self, cells: Cells, centre: Array, half: Array, rows: Array, out: _Verdicts) -> None:
-        """Mark cells as ready."""
-        live = np.arange(len(rows))
-        for basis, turned in self.bases:
-            if not len(live):
-                return
-            size = float(basis[0, 0] ** 2 + basis[1, 0] ** 2)
-            inverse = basis.T / size
-            places = centre[live] @ inverse.T
-            width = half[live] @ np.abs(inverse).T
-            reach = np.abs(centre[live]).sum(axis=1, keepdims=True) + width
-            width = width * (1 + 64 * UNIT) + 64 * UNIT * reach
-            arithmetic, (jet,) = turned.jets(np.zeros(len(live), dtype=np.int64), places, width)
-            with np.errstate(all="ignore"):
-                steep = arithmetic.slopes(jet)[0]
-                sure = (steep.lower.reshape(-1) > 0) | (steep.upper.reshape(-1) < 0)
-            found = live[sure]
-            if len(found):
-                fine = found[self._edges(cells.take(found))]
-                out.ready[rows[fine]] = True
-                out.along[rows[fine]] = basis[:, 1]
-                live = np.setdiff1d(live, fine)
-
-    def _edges(self, cells: Cells) -> Array:
-        """Return which cells have at most one root on every edge, proven."""
-        x, y, size = cells.grid()
-        starts, ends, axes = [], [], []
-        for way, a, b in (
-            (0, (x, y), (x + size, y)),
-            (0, (x, y + size), (x + size, y + size)),
-            (1, (x, y), (x, y + size)),
-            (1, (x + size, y), (x + size, y + size)),
-        ):
-            starts.append(np.stack([self.frame.place(k, a[k]) for k in range(2)], axis=1))
-            ends.append(np.stack([self.frame.place(k, b[k]) for k in range(2)], axis=1))
-            axes.append(np.full(len(x), way))
-        start, end, axis = np.concatenate(starts), np.concatenate(ends), np.concatenate(axes)
-        count = len(start)
-        good = np.zeros(count, dtype=bool)
-        for side in (0, 1):
-            part = np.flatnonzero(axis == side)
-            lines = self.slices.along_axis(start[part], side)
-            places = np.arange(len(part))
-            pieces = isolate(
-                lines, places, start[part, side], end[part, side], clock=self.clock, levels=8
-            )
-            runs = merge(lines, pieces)
-            up, down = runs.kind == 2, runs.kind == -2
-            root = (up & (runs.left < 0) & (runs.right > 0)) | (
-                down & (runs.left > 0) & (runs.right < 0)
-            )
-            none = (up & ((runs.left > 0) | (runs.right < 0))) | (
-                down & ((runs.left < 0) | (runs.right > 0))
-            )
-            signed = np.abs(runs.kind) == 1
-            open_ = np.bincount(runs.line[~(root | none | signed)], minlength=len(part))
-            roots = np.bincount(runs.line[root], minlength=len(part))
-            good[part] = (open_ == 0) & (roots <= 1)
-        return np.asarray(good.reshape(4, -1).all(axis=0))
-
-
 _TURN = 6
-_SLANTS = ((1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2), (3, 1), (1, 3), (3, -1), (1, -3))
 _JUNCTION = 24
 _PATIENCE = 4000  # values in Arb
-
-
-def _joined(parts: list[Cells]) -> Cells:
-    if not parts:
-        empty = np.zeros(0, dtype=np.int64)
-        return Cells(empty, empty.copy(), empty.copy())
-    return Cells(
-        np.concatenate([p.level for p in parts]).astype(np.int64),
-        np.concatenate([p.i for p in parts]).astype(np.int64),
-        np.concatenate([p.j for p in parts]).astype(np.int64),
-    )
 
 
 def _too_coarse(cells: Cells) -> Array:
