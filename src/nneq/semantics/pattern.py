@@ -283,7 +283,7 @@ class AffinePiece:
 def affine_piece(network: ir.Network, x: Array) -> AffinePiece:
     r"""Return the affine map :math:`W x + b` on the region that holds ``x``.
 
-    On an edge between regions, the piece to the right of a threshold is taken.
+    On an edge between regions, the piece to the left of a threshold is taken.
 
     Args:
         network: piecewise linear.
@@ -313,7 +313,7 @@ def affine_piece(network: ir.Network, x: Array) -> AffinePiece:
                 table = hinges(node)
                 z = values[node.arg]
                 gaps = z - table.thresholds
-                side = (gaps >= 0).sum(axis=0)[None]
+                side = (gaps > 0).sum(axis=0)[None]
                 if gaps.size and not np.isnan(gaps).all():
                     margin = min(margin, float(np.nanmin(np.abs(gaps))))
                 slopes[place] = np.take_along_axis(table.slopes, side, 0)[0][None]

@@ -171,7 +171,7 @@ def enumerate_cells(
             "smallest margin": found.margin,
             "engine": "edge subdivision",
             "seconds": clock.seconds,
-            **_euler(found, len(table)),
+            **(_euler(found, len(table)) if proven else {}),
         },
         certificate=certificate_of(found),
     )

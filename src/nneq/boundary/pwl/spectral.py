@@ -47,7 +47,7 @@ def norm_bound(stage: lm.LinearMap) -> float:
 
 def _matrix(W: Array) -> float:
     slack = 8 * max(W.shape) * 2.0**-53 * float(np.linalg.norm(W))
-    return float(np.linalg.norm(W, 2)) + slack
+    return float(np.linalg.norm(W, 2) + slack)
 
 
 def _by_sums(stage: lm.LinearMap) -> float:
