@@ -456,3 +456,20 @@ def test_float32_statements_hold_for_float32_execution(rule):
         outside &= (t < root.lower) | (t > root.upper)
 
     assert np.array_equal(true[outside], executed[outside])
+
+
+def test_an_interrupt_while_enclosing_keeps_the_roots(monkeypatch):
+    """Ctrl-C after the isolation: every root is still there, enclosed by its run."""
+    from nneq.boundary.smooth import lines
+
+    problem = problem_of(mlp((2, 16, 16, 2), "tanh", seed=4, gain=2.5, bias=1.0))
+    whole = solve(problem, [0.0, 0.25], [1.0, 0.0])
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lines, "bracketed", stop)
+    found = solve(problem, [0.0, 0.25], [1.0, 0.0])
+
+    assert len(whole) == len(found) > 0
+    assert all(a.lower <= b.lower and b.upper <= a.upper for a, b in zip(found, whole, strict=True))

@@ -154,6 +154,7 @@ class _Answers:
     ) -> None:
         self.slices, self.pieces, self.runs = slices, pieces, runs
         self.origins, self.directions = origins, directions
+        self.boxes = np.bincount(pieces.line, minlength=slices.lines)
         self.fuzz = self._run_fuzz() if slices.float32 else None
         self._arb_ends()
         kind, left, right = runs.kind, runs.left, runs.right
@@ -286,30 +287,42 @@ class _Answers:
         return Exact(self.slices, line, self.origins[line], direction)
 
     def find(self, *, tight: bool | None, clock: Clock, real: bool) -> None:
-        """Enclose the root of every run that has one, and settle what can be settled."""
-        runs = self.runs
-        places = np.flatnonzero(self.rooted)
+        """Enclose the root of every run that has one, and settle what can be settled.
+
+        Ctrl-C leaves the roots that are not enclosed yet with their runs, which hold them.
+        """
         for place in np.flatnonzero(self.open):
             self._stretch(int(place))
-        if len(places):
-            line, low, high = runs.line[places], runs.low[places], runs.high[places]
-            rising = runs.kind[places] == 2
-
-            def function(places: Array, t: Array) -> Array:
-                return self.slices.floats(line[places], t[:, None])[0].reshape(-1)
-
-            guess = bracketed(function, low, high, rising)
-            if tight is None:
-                tight = self.slices.network.parameter_count * len(places) <= _TIGHT_WORK
-            ends = self._enclosed(places, guess, tight=tight and real)
-            below, above = ends
-            guess = np.clip(guess, below, above)
-            for k, place in enumerate(line):
-                self._record(
-                    int(place), float(below[k]), float(above[k]), float(guess[k]), bool(rising[k])
-                )
+        places = np.flatnonzero(self.rooted)
+        try:
+            ends = self._all_enclosed(places, tight=tight, real=real)
+        except KeyboardInterrupt:
+            self.pieces.stopped = "interrupted"
+            low, high = self.runs.low[places], self.runs.high[places]
+            ends = low, high, 0.5 * low + 0.5 * high
+        for k, place in enumerate(places):
+            below, above, guess = (float(part[k]) for part in ends)
+            self._record(int(self.runs.line[place]), below, above, guess, self.runs.kind[place] > 0)
         if real:
             self._settle(clock)
+
+    def _all_enclosed(
+        self, places: Array, *, tight: bool | None, real: bool
+    ) -> tuple[Array, Array, Array]:
+        """Return lower ends, upper ends and values of the roots of runs."""
+        runs = self.runs
+        line, low, high = runs.line[places], runs.low[places], runs.high[places]
+        if not len(places):
+            return low, high, low
+
+        def function(places: Array, t: Array) -> Array:
+            return np.asarray(self.slices.floats(line[places], t[:, None])[0].reshape(-1))
+
+        guess = bracketed(function, low, high, runs.kind[places] > 0)
+        if tight is None:
+            tight = self.slices.network.parameter_count * len(places) <= _TIGHT_WORK
+        below, above = self._enclosed(places, guess, tight=tight and real)
+        return below, above, np.clip(guess, below, above)
 
     def _enclosed(self, places: Array, guess: Array, *, tight: bool) -> tuple[Array, Array]:
         """Return enclosures of the roots of runs: from Arb where ``tight``, else from float64."""
@@ -357,10 +370,15 @@ class _Answers:
             exact = self.exact(line)
             left: list[Interval] = []
             for low, high in stretches:
-                if clock.over:
+                if clock.over or self.pieces.stopped:
                     left.append((low, high))
                     continue
-                outcome = exact.resolve(low, high)
+                try:
+                    outcome = exact.resolve(low, high)
+                except KeyboardInterrupt:
+                    self.pieces.stopped = "interrupted"
+                    left.append((low, high))
+                    continue
                 for bottom, top, rising in outcome.roots:
                     self._record(line, bottom, top, 0.5 * bottom + 0.5 * top, rising)
                 left += outcome.left
@@ -411,7 +429,7 @@ class _Answers:
             identical=_merged(self.identical.get(line, [])),
             status=status,
             stats={
-                "boxes": int((self.pieces.line == line).sum()),
+                "boxes": int(self.boxes[line]),
                 "boxes_total": self.pieces.boxes,
                 "seconds": seconds,
                 "engine": "smooth",

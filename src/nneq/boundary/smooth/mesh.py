@@ -42,10 +42,22 @@ class Mesh:
     bad: Array
 
 
-def _key(x: Array, y: Array) -> Array:
-    """Return one number per grid point; exact for points of the finest grid."""
-    mixed = x.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+def _key(x: Array, y: Array, salt: int) -> Array:
+    """Return one 64-bit number per grid point; two points may share one (the caller looks)."""
+    mixed = x.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15 + 2 * salt)
     return mixed ^ (y.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F))
+
+
+def _numbered(x: Array, y: Array) -> tuple[Array, Array, Array, Array, int]:
+    """Return sorted keys, a first place and the number of every point, and the salt used."""
+    salt = 0
+    while True:
+        keys = _key(x, y, salt)
+        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        inverse = inverse.reshape(-1)
+        if np.array_equal(x[first][inverse], x) and np.array_equal(y[first][inverse], y):
+            return unique, first, inverse, keys, salt
+        salt += 1
 
 
 def corner_signs(slices: Slices, frame: Frame, x: Array, y: Array) -> tuple[Array, Array]:
@@ -71,8 +83,7 @@ def link(slices: Slices, frame: Frame, leaves: Leaves, exact_sign: Any) -> Mesh:
     x, y, size = cells.grid()
     corner_x = np.stack((x, x + size, x + size, x), axis=1)
     corner_y = np.stack((y, y, y + size, y + size), axis=1)
-    keys = _key(corner_x, corner_y)
-    unique, first, inverse = np.unique(keys.reshape(-1), return_index=True, return_inverse=True)
+    unique, first, inverse, _, salt = _numbered(corner_x.reshape(-1), corner_y.reshape(-1))
     corner = inverse.reshape(count, 4)
     px, py = corner_x.reshape(-1)[first], corner_y.reshape(-1)[first]
     signs, points = corner_signs(slices, frame, px, py)
@@ -86,9 +97,11 @@ def link(slices: Slices, frame: Frame, leaves: Leaves, exact_sign: Any) -> Mesh:
     half = size >> 1
     middle_x = np.stack((x + half, x + size, x + half, x), axis=1)
     middle_y = np.stack((y, y + half, y + size, y + half), axis=1)
-    middle_key = _key(middle_x, middle_y)
+    middle_key = _key(middle_x, middle_y, salt)
     place = np.minimum(np.searchsorted(unique, middle_key), len(unique) - 1)
     split = (unique[place] == middle_key) if count else np.zeros((0, 4), dtype=bool)
+    if count:
+        split &= (px[place] == middle_x) & (py[place] == middle_y)
     split &= (size > 1)[:, None]
     a, b = corner, np.roll(corner, -1, axis=1)
     whole_cell, whole_side = np.nonzero(~split)
