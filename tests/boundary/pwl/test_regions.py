@@ -351,3 +351,22 @@ def test_many_lines_cross_regions_where_the_line_engine_says():
     )[0]  # fmt: skip
 
     assert line.stats["pieces"] == crossed
+
+
+def test_small_networks_do_not_wait_for_the_compiler():
+    """A network of a few units is enumerated by the array engine."""
+    found = regions(dense((2, 8, 8, 2), 1))
+
+    assert found.complete
+    assert found.stats["engine"] == "array polygon splitting"
+
+
+def test_compiled_kernel_is_used_when_asked_for():
+    """The statistics name the engine that worked."""
+    network = dense((2, 64, 64, 2), 1)
+    compiled = kernel.compiled()
+
+    assert regions(network, use_numba=False).stats["engine"] == "array polygon splitting"
+    assert regions(network).stats["engine"] == (
+        "compiled polygon splitting" if compiled else "array polygon splitting"
+    )

@@ -142,7 +142,7 @@ def enumerate_regions(
         outputs: the network whose outputs ``Region.W`` and ``Region.b`` describe; when None, those
             of the question (``g`` for a problem).
         progress: called with the share that is done, 0 to 1.
-        use_numba: force or forbid the compiled kernel; None: where it is installed.
+        use_numba: force or forbid the compiled kernel; None: by size, where installed.
 
     Raises:
         UnsupportedError: for more than 6 free inputs, or a network that is not piecewise linear.

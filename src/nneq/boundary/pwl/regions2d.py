@@ -20,6 +20,7 @@ from nneq.semantics.rational import ExactWeights
 __all__ = ["cells_of_exact", "exact_plane", "plane_cells", "too_many"]
 
 Array = np.ndarray[Any, Any]
+_COMPILE_ROWS = 48
 
 
 def too_many(estimate: float, limit: float) -> NneqError:
@@ -156,14 +157,16 @@ def plane_cells(
         clock: the budget.
         limit: the largest number of regions.
         prune: drop polygons on which output 0 is proven non-zero.
-        use_numba: True and False force the choice; None: where it is installed.
+        use_numba: True and False force the choice; None: for larger networks, where installed.
         progress: called with the share of the box that is done, 0 to 1.
 
     Raises:
         NneqError: when there are more regions than the limit; says how many.
     """
     chain = None if use_numba is False else chain_of(program, origin, directions)
-    if chain is not None and kernel.compiled():
+    # Small networks are done before numba is imported.
+    large = chain is not None and int(chain.sizes[:-1].sum()) >= _COMPILE_ROWS
+    if chain is not None and (use_numba or large) and kernel.compiled():
         cells, interrupted = _kernel_cells(
             chain, box, clock=clock, limit=limit, prune=prune, progress=progress
         )

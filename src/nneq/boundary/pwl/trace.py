@@ -83,7 +83,7 @@ def trace_plane(
         exact: rational arithmetic: ``segments[k].exact`` holds fractions.
         clock: the budget.
         progress: called with the share that is done, 0 to 1.
-        use_numba: force or forbid the compiled kernel; None: where it is installed.
+        use_numba: force or forbid the compiled kernel; None: by size, where installed.
 
     Raises:
         UnsupportedError: when the network is not piecewise linear.
