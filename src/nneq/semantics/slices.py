@@ -80,6 +80,10 @@ class Slices:
             self._walk_front(origins, directions)
         self._program = self._live()
         self.depth = len(self._program)
+        widest = max(
+            (int(np.prod(node.shape, dtype=int)) for _, node, *_ in self._program), default=1
+        )
+        self.batch = max(128, (1 << 17) // (2 * self.d + 1) // widest)
 
     # ---------------------------------------------------------------- the affine part
     def _walk_front(self, origins: Array, directions: Array) -> None:
@@ -262,6 +266,7 @@ class Slices:
         made.rough, made.lines, made.d = self.rough, len(points), 1
         made.origins, made.directions = self.origins, self.directions
         made.outputs, made._program, made.depth = self.outputs, self._program, self.depth
+        made.batch = self.batch
         fixed = points.copy()
         fixed[:, axis] = 0.0
         made.fronts = {}

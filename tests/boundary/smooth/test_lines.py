@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Budget, Status
 from nneq.boundary.smooth.lines import solve_lines
+from nneq.ir import linear_map as lm
 from nneq.ir import network as ir
 from nneq.passes.difference import difference
 from nneq.semantics.arb import ArbNetwork
@@ -473,3 +474,27 @@ def test_an_interrupt_while_enclosing_keeps_the_roots(monkeypatch):
 
     assert len(whole) == len(found) > 0
     assert all(a.lower <= b.lower and b.upper <= a.upper for a, b in zip(found, whole, strict=True))
+
+
+def test_convolutions_on_the_way_between_two_images():
+    """784 inputs cost no more than 1: the segment between two images, certified."""
+    from certified_networks import built
+
+    from nneq.lowering import Builder
+
+    rng = np.random.default_rng(0)
+    builder = Builder()
+    x = builder.input((1, 1, 28, 28))
+    shape = {"strides": (2, 2), "dilations": (1, 1), "pads": ((1, 1), (1, 1))}
+    x = builder.elementwise("silu", builder.conv(x, rng.normal(size=(4, 1, 5, 5)) / 3, **shape))
+    x = builder.elementwise("tanh", builder.conv(x, rng.normal(size=(6, 4, 5, 5)) / 5, **shape))
+    x = builder.reshape(x, (1, 6 * 6 * 6))
+    network = built(builder, builder.linear(x, lm.Dense(rng.normal(size=(3, 216)) / 8, (1,))))
+    problem = problem_of(network)
+    a, b = rng.random(784), rng.random(784)
+    found = solve(problem, 4 * a, 4 * (b - a), (0.0, 1.0))
+    left, right = sampled(problem, 4 * a, 4 * (b - a), 0, 1, 501)
+
+    assert found.complete
+    assert len(left) == len(found)
+    assert_covers(found, left, right)

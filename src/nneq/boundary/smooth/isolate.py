@@ -24,7 +24,6 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None]
 
 OPEN = 0
-_BATCH = 1 << 15
 LEVELS = 90
 
 
@@ -102,8 +101,8 @@ def isolate(
                 break
             kinds = np.empty(len(line), dtype=np.int8)
             steep = np.empty((len(line), 2))
-            for start in range(0, len(line), _BATCH):
-                part = slice(start, start + _BATCH)
+            for start in range(0, len(line), slices.batch):
+                part = slice(start, start + slices.batch)
                 kinds[part], steep[part] = _classify(slices, line[part], low[part], high[part])
             boxes += len(line)
             clock.spend(len(line))

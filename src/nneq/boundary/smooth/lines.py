@@ -40,6 +40,7 @@ Progress = Callable[[float], None]
 
 START_BOXES = 32
 _TIGHT_WORK = 2_000_000
+_TIGHT_ROOTS = 256
 _SETTLE_WORK = 20_000_000
 _ZERO_PIECES = 256
 _SMALL = 1e-6
@@ -69,7 +70,7 @@ def solve_lines(
         clock: the budget; when it is over, what is proven so far is returned.
         progress: called with the share of boxes done.
         tight: whether to finish every enclosure in Arb (to about one unit of the last place);
-            None: when the network is small enough that this costs about as much as the rest.
+            None: up to 256 roots, when parameters times roots do not exceed two million.
 
     Guarantee: certified.
     """
@@ -320,7 +321,8 @@ class _Answers:
 
         guess = bracketed(function, low, high, runs.kind[places] > 0)
         if tight is None:
-            tight = self.slices.network.parameter_count * len(places) <= _TIGHT_WORK
+            work = self.slices.network.parameter_count * len(places)
+            tight = work <= _TIGHT_WORK and len(places) <= _TIGHT_ROOTS
         below, above = self._enclosed(places, guess, tight=tight and real)
         return below, above, np.clip(guess, below, above)
 
