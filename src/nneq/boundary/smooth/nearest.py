@@ -33,6 +33,7 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
 
 _STARTS = 48
+_STARTS_LARGE = 8
 _CHUNK = 256
 _CLOSE = 0.999
 _MOST_LOW = 100_000
@@ -113,6 +114,7 @@ class _Search:
         self.on_boundary = False
         self.examined = 0
         self.sign = 0
+        self.large = self.oracle.bounds.batch < 4  # one set at a time is all the memory allows
 
     def run(self) -> None:
         """Improve both bounds until they meet or the budget ends."""
@@ -162,14 +164,15 @@ class _Search:
         n = self.x.shape[0]
         rng = np.random.default_rng(0)
         spread = max(1.0, float(np.abs(self.x).max()))
-        scales = spread * 10.0 ** rng.uniform(-2.0, 1.0, _STARTS)
-        start = self.x + rng.normal(size=(_STARTS, n)) * scales[:, None] / np.sqrt(n)
+        starts = _STARTS_LARGE if self.large else _STARTS
+        scales = spread * 10.0 ** rng.uniform(-2.0, 1.0, starts)
+        start = self.x + rng.normal(size=(starts, n)) * scales[:, None] / np.sqrt(n)
         start[0] = self.x
         found = newton_points(self.network, start, self.x, self.norm, 24)
         self._rays(np.concatenate([found, start[1:]]))
         self._ties(np.concatenate([found[:8], start[:8]]))
         for _ in range(4):
-            if self.bracket is None:
+            if self.bracket is None or self.clock.over:
                 return
             before = self.upper
             point = self.bracket.point
@@ -265,6 +268,9 @@ class _Search:
                 self.lower = np.inf
                 return
             radii = 10.0 ** np.linspace(-6.0, 9.0, 31)
+        if self.large:
+            self._halve(radii)
+            return
         for _ in range(4):
             if self.clock.over:
                 return
@@ -277,10 +283,22 @@ class _Search:
                 return
             radii = np.linspace(self.lower, float(worse[0]), 10)[1:-1]
 
+    def _halve(self, radii: Array) -> None:
+        """Find a proven ball one radius at a time: by bisection, with the budget in sight."""
+        low, high = -1, len(radii)
+        while high - low > 1 and not self.clock.over:
+            middle = (low + high) // 2
+            ball = Domain.ball(self.x[None], radii[middle : middle + 1], self.norm)
+            if self._free(ball)[0]:
+                low = middle
+                self.lower = float(radii[middle])
+            else:
+                high = middle
+
     def _caps(self) -> None:
         """Enlarge the euclidean ball by cutting the part where zeros can be into slices."""
         low, high = self.lower, self.upper
-        for _ in range(7):
+        for _ in range(2 if self.large else 7):
             radius = 0.5 * low + 0.5 * high
             if self.clock.over or high - low < 5e-3 * self.upper:
                 break
@@ -306,7 +324,7 @@ class _Search:
         way = -row / size
         # slightly before the plane, so that rounding of the normal loses nothing
         slices = [(start * (1 - 1e-9), radius)]
-        for _ in range(_SLICES):
+        for _ in range(2 if self.large else _SLICES):
             a, b = np.array(slices).T
             middle = 0.5 * a + 0.5 * b
             across = np.sqrt(np.maximum(radius * radius - a * a, 0.0)) * (1 + 1e-9)
@@ -322,7 +340,7 @@ class _Search:
                 return True
             open_ = [(float(x), float(y)) for x, y in zip(a[~free], b[~free], strict=True)]
             slices = [part for x, y in open_ for part in ((x, 0.5 * (x + y)), (0.5 * (x + y), y))]
-            if self.clock.over:
+            if self.clock.over or (self.large and len(slices) > 2):
                 break
         return False
 
