@@ -498,3 +498,15 @@ def test_convolutions_on_the_way_between_two_images():
     assert found.complete
     assert len(left) == len(found)
     assert_covers(found, left, right)
+
+
+def test_too_many_open_boxes_end_like_a_budget(monkeypatch):
+    """Without a budget a hopeless question still ends, with the rest undecided."""
+    from nneq.boundary.smooth import isolate
+
+    monkeypatch.setattr(isolate, "MOST_BOXES", 1000)
+    network = one_hidden([[1e5]], [0.0], [[1.0], [0.0]], [0.0, 0.0], "sin")
+    found = solve(problem_of(network), [0.0], [1.0])
+
+    assert (False, Status.BUDGET) == (found.complete, found.status)
+    assert found.undecided

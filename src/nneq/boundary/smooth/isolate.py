@@ -25,6 +25,7 @@ Progress = Callable[[float], None]
 
 OPEN = 0
 LEVELS = 90
+MOST_BOXES = 1 << 22  # open at once, whatever the budget: about a gigabyte of results
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +95,7 @@ def isolate(
     level = 0
     try:
         while len(line):
-            if clock.over:
+            if clock.over or len(line) > MOST_BOXES:
                 stopped = "budget"
                 break
             if level >= levels:

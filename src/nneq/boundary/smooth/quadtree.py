@@ -33,6 +33,7 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None]
 
 START_LEVEL = 3
+MOST_CELLS = 1 << 22  # open at once, whatever the budget
 
 
 @dataclass(slots=True, eq=False)
@@ -205,7 +206,7 @@ class Subdivision:
 
     def _refine(self, cells: Cells, work: _Work, progress: Progress | None) -> Cells:
         """Split cells until they are settled; return what a budget leaves."""
-        while len(cells) and not self.clock.over:
+        while len(cells) and not self.clock.over and len(cells) <= MOST_CELLS:
             found = self.verdicts(cells)
             keep = found.ready & ~found.empty
             work.done.append(cells.take(keep))
