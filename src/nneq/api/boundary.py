@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nneq.api.engines import Call, Norm, Precision, Progress
 from nneq.api.framing import At, BoxLike, Frame, Slice
+from nneq.api.question import pose
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import (
     Box,
     Budget,
-    Clock,
     Curve,
     Interval,
     Nearest,
@@ -24,8 +25,6 @@ from nneq.boundary.results import (
     Verdict,
 )
 from nneq.errors import NneqError, UnsupportedError
-from nneq.ir import Network
-from nneq.passes import difference, level, margins
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -36,61 +35,12 @@ if TYPE_CHECKING:
     from nneq.symbolic.exponential_sum import ExponentialSum
     from nneq.symbolic.ode import BoundaryOde
 
-__all__ = ["Boundary", "pose"]
+__all__ = ["Boundary"]
 
 Array = np.ndarray[Any, Any]
-Norm = Literal["l2", "linf", "l1"]
-Progress = Callable[[float], None]
-Precision = Literal["real", "float32"]
 
 _LINE_NAME = "t"
-
-
-def pose(network: Network, first: str, second: str | float, *, decision: bool = False) -> Problem:
-    """Return the reduced problem ``first = second`` (an output, or a number for a level set).
-
-    Args:
-        network: the model.
-        first: an output, by our name (``z_1``) or by its class label.
-        second: another output, or a finite number.
-        decision: keep only where no third output is larger.
-
-    Raises:
-        NneqError: unknown outputs, the same output twice, a level that is not finite, a decision
-            boundary of a level or of fewer than three outputs.
-
-    Guarantee: exact; ``g`` has the sign of ``first - second``.
-    """
-    frame = Frame(network)
-    i = frame.output(first)
-    if isinstance(second, str):
-        j = frame.output(second)
-        if i == j:
-            msg = f"{frame.outputs[i]} = {frame.outputs[j]} holds everywhere; name two outputs"
-            raise NneqError(msg)
-        reduced = difference(network, i, j)
-        apart = difference(network, i, j, apart=True).network
-        title = f"{frame.outputs[i]} = {frame.outputs[j]}"
-    else:
-        j = -1
-        value = float(second)
-        if not math.isfinite(value):
-            msg = f"the level must be a finite number, got {second!r}"
-            raise NneqError(msg)
-        reduced = level(network, i, value)
-        apart = reduced.network
-        title = f"{frame.outputs[i]} = {value!r}"
-    rivals = rivals_apart = None
-    if decision:
-        if j < 0:
-            msg = "decision=True is about two outputs among several, not about a level"
-            raise NneqError(msg)
-        others = [k for k in range(network.output_size) if k not in {i, j}]
-        if others:
-            rivals = margins(network, i, others)
-            rivals_apart = margins(network, i, others, apart=True)
-    executed = (apart, rivals_apart)
-    return Problem(reduced.network, title, frame.inputs, reduced.notes, rivals, executed)
+_TEN_SECONDS = Budget(seconds=10.0)
 
 
 class Boundary:
@@ -268,9 +218,8 @@ class Boundary:
             {other: float(line[k]) for k, other in enumerate(self.frame.inputs) if k != place}
             for line in (origins if origins.shape[1] <= _SHOWN_INPUTS else origins[:0])
         ]
-        found = self._lines(
-            origins, direction, _domain(domain), name, exact, precision, budget, progress
-        )
+        call = self._call(budget, progress, precision, exact=exact)
+        found = call.lines(origins, direction, _domain(domain), name)
         if fixed:
             found = [_with_at(one, at_line) for one, at_line in zip(found, fixed, strict=True)]
         return found if many else found[0]
@@ -305,64 +254,25 @@ class Boundary:
         if np.array_equal(a, b):
             msg = "the segment has zero length: both ends are the same point"
             raise NneqError(msg)
-        origins = a[None]
-        return self._lines(
-            origins, b - a, (0.0, 1.0), _LINE_NAME, exact, precision, budget, progress
-        )[0]
+        call = self._call(budget, progress, precision, exact=exact)
+        return call.lines(a[None], b - a, (0.0, 1.0), _LINE_NAME)[0]
 
-    def _lines(
+    def _call(
         self,
-        origins: Array,
-        direction: Array,
-        domain: Interval,
-        name: str,
-        exact: bool,
-        precision: Precision,
         budget: Budget | None,
         progress: Progress | None,
-    ) -> list[Solutions]:
-        clock = _clock(budget)
-        if self.engine == "exact" and precision == "real":
-            from nneq.boundary.pwl import lines as exact_lines
-
-            return exact_lines.solve_lines(
-                self.problem,
-                origins,
-                direction,
-                domain,
-                variable=name,
-                exact=exact,
-                clock=clock,
-                progress=progress,
-                outputs=self.equations.network if self._linear_outputs else None,
-            )
-        self._refuse_exact(exact)
-        from nneq.boundary.smooth import lines
-
-        return lines.solve_lines(
-            self.problem,
-            origins,
-            direction,
-            domain,
-            variable=name,
-            precision=precision,
-            clock=clock,
-            progress=progress,
-        )
+        precision: Precision = "real",
+        *,
+        exact: bool = False,
+    ) -> Call:
+        outputs = self.equations.network if self._linear_outputs else None
+        clock = (budget or Budget()).start()
+        return Call(self.problem, clock, exact, precision, progress, outputs)
 
     @cached_property
     def _linear_outputs(self) -> bool:
         """Whether the model's own outputs (not only the reduced ``g``) are piecewise linear."""
         return not Problem(self.equations.network, "", ()).obstacles
-
-    def _refuse_exact(self, exact: bool) -> None:
-        if exact:
-            why = "; ".join(self.problem.obstacles[:5]) or "precision='float32' was asked for"
-            msg = (
-                "exact=True needs a continuous piecewise-linear network and precision='real'; in "
-                f"the way: {why}; leave exact out for certified enclosures"
-            )
-            raise UnsupportedError(msg)
 
     # ------------------------------------------------------------------ two and three dimensions
     def trace(
@@ -391,34 +301,7 @@ class Boundary:
         Guarantee: exact (piecewise linear) or certified topology (Plantinga and Vegter 2004).
         """
         part = self.frame.slice(box, at, free=2)
-        names = (part.names[0], part.names[1])
-        clock = _clock(budget)
-        if self.engine == "exact" and precision == "real":
-            from nneq.boundary.pwl import trace as exact_trace
-
-            return exact_trace.trace_plane(
-                self.problem,
-                part.origin,
-                part.directions,
-                part.box,
-                names=names,
-                exact=exact,
-                clock=clock,
-                progress=progress,
-            )
-        self._refuse_exact(exact)
-        from nneq.boundary.smooth import plane
-
-        return plane.trace_plane(
-            self.problem,
-            part.origin,
-            part.directions,
-            part.box,
-            names=names,
-            precision=precision,
-            clock=clock,
-            progress=progress,
-        )
+        return self._call(budget, progress, precision, exact=exact).plane(part)
 
     def surface(
         self,
@@ -444,32 +327,7 @@ class Boundary:
         Guarantee: exact facets (piecewise linear) or certified topology.
         """
         part = self.frame.slice(box, at, free=3)
-        names = (part.names[0], part.names[1], part.names[2])
-        clock = _clock(budget)
-        if self.engine == "exact" and precision == "real":
-            from nneq.boundary.pwl import surface as exact_surface
-
-            return exact_surface.trace_space(
-                self.problem,
-                part.origin,
-                part.directions,
-                part.box,
-                names=names,
-                clock=clock,
-                progress=progress,
-            )
-        from nneq.boundary.smooth import space
-
-        return space.trace_space(
-            self.problem,
-            part.origin,
-            part.directions,
-            part.box,
-            names=names,
-            precision=precision,
-            clock=clock,
-            progress=progress,
-        )
+        return self._call(budget, progress, precision).space(part)
 
     def regions(
         self,
@@ -514,7 +372,7 @@ class Boundary:
             directions,
             chosen,
             names=names,
-            clock=_clock(budget),
+            clock=(budget or Budget()).start(),
             limit=limit,
             progress=progress,
             outputs=self.equations.network if self._linear_outputs else None,
@@ -572,16 +430,8 @@ class Boundary:
             msg = f"unknown norm {norm!r}; use 'l2', 'linf' or 'l1'"
             raise NneqError(msg)
         point = self.frame.point(x)
-        clock = _clock(budget or Budget(seconds=10.0))
-        if self.engine == "exact" and precision == "real":
-            from nneq.boundary.pwl import nearest as exact_nearest
-
-            return exact_nearest.nearest_point(self.problem, point, norm, clock=clock)
-        from nneq.boundary.smooth import nearest
-
-        return nearest.nearest_point(
-            self.problem, point, norm, precision=precision, clock=clock, progress=progress
-        )
+        call = self._call(budget or _TEN_SECONDS, progress, precision)
+        return call.nearest(point, norm)
 
     def excludes(
         self,
@@ -607,18 +457,8 @@ class Boundary:
         Guarantee: certified.
         """
         part = self.frame.slice(box, at)
-        clock = _clock(budget or Budget(seconds=10.0))
-        if self.engine == "exact" and precision == "real":
-            from nneq.boundary.pwl import excludes as exact_excludes
-
-            return exact_excludes.exclude_box(
-                self.problem, part.full_box, clock=clock, progress=progress
-            )
-        from nneq.boundary.smooth import excludes
-
-        return excludes.exclude_box(
-            self.problem, part.full_box, precision=precision, clock=clock, progress=progress
-        )
+        call = self._call(budget or _TEN_SECONDS, progress, precision)
+        return call.excludes(part.full_box)
 
     def solve_graph(
         self, variable: str, box: BoxLike, at: At = None, *, budget: Budget | None = None
@@ -645,7 +485,7 @@ class Boundary:
         if place not in part.places:
             msg = f"{variable} must have an interval of positive width in the box"
             raise NneqError(msg)
-        clock = _clock(budget or Budget(seconds=10.0))
+        clock = (budget or _TEN_SECONDS).start()
         return graph.solve_graph(self.problem, place, part.full_box, clock=clock)
 
     def asymptotes(self, at: At = None, free: Sequence[str] | None = None) -> Any:
@@ -702,10 +542,6 @@ def _with_at(solutions: Solutions, at: Mapping[str, float]) -> Solutions:
     import dataclasses
 
     return dataclasses.replace(solutions, at=at)
-
-
-def _clock(budget: Budget | None) -> Clock:
-    return (budget or Budget()).start()
 
 
 def _domain(domain: Interval | None) -> Interval:
