@@ -75,6 +75,7 @@ def test_every_command_has_debug_and_a_help_text(name):
         ["equations", "model.onnx", "--format", "nonsense"],
         ["equations", "model.onnx", "--output", "z_1", "--form", "matrix"],
         ["verify", "model.onnx", "--samples", "0"],
+        ["verify", "model.onnx", "--seed", "-1"],
     ],
 )
 def test_wrong_usage_exits_with_2(args):

@@ -19,7 +19,9 @@ __all__ = ["command"]
     show_default=True,
     help="How many random inputs.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random inputs.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random inputs."
+)
 @json_option
 @debug_option
 def command(model: str, samples: int, seed: int, as_json: bool) -> int:
