@@ -308,7 +308,7 @@ class Equations:
         if point.shape not in {(n,), (1, n)}:
             msg = f"expected one input of shape ({n},), got {point.shape}"
             raise NneqError(msg)
-        return explain(self.network, self.layout, point.reshape(n))
+        return explain(self.network, self.layout, point.reshape(n), self.boundaries())
 
     def verify(self, samples: int = 1000, seed: int = 0) -> Verification:
         """Compare the equations with the framework's own forward pass on random inputs.
@@ -326,6 +326,9 @@ class Equations:
 
         if samples < 1:
             msg = f"samples must be at least 1, got {samples}"
+            raise NneqError(msg)
+        if seed < 0:
+            msg = f"the seed must be 0 or more, got {seed}"
             raise NneqError(msg)
         network, reference = self.network, self._reference
 

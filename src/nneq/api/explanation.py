@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from nneq.ir import Elementwise, Maximum, Network, Select, forward_all
 from nneq.ir.float64 import Float64
 from nneq.semantics.tangent import jacobian
 from nneq.symbolic.layout import Layout
+
+if TYPE_CHECKING:
+    from nneq.api.boundary import Boundary
+    from nneq.api.engines import Norm
+    from nneq.boundary.results import Budget, Nearest
 
 __all__ = ["Explanation", "explain"]
 
@@ -33,6 +38,7 @@ class Explanation:
         pieces: unit name -> number of the active piece, counted from 0 from the left, of every
             piecewise-linear activation; which argument is largest, for a maximum; 1 or 0, for a
             condition that holds or not.
+        boundaries: the boundaries of all pairs of outputs, which :meth:`distances` asks.
 
     Guarantee: numerical (float64).
     """
@@ -43,6 +49,27 @@ class Explanation:
     weights: Array
     bias: Array
     pieces: Mapping[str, int]
+    boundaries: Mapping[tuple[str, str], Boundary] = field(default_factory=dict, repr=False)
+
+    def distances(
+        self, norm: Norm = "l2", *, budget: Budget | None = None
+    ) -> dict[tuple[str, str], Nearest]:
+        """Return the distance of this input to the boundary of every pair of outputs.
+
+        Args:
+            norm: ``l2``, ``linf`` or ``l1``.
+            budget: limits of each pair; None allows 10 seconds.
+
+        Raises:
+            NneqError: an unknown norm.
+
+        Guarantee: ``lower_bound`` certified; ``distance`` an upper bound with a witness.
+        """
+        point = list(self.inputs.values())
+        return {
+            pair: boundary.nearest(point, norm, budget=budget)
+            for pair, boundary in self.boundaries.items()
+        }
 
     def __str__(self) -> str:
         lines = [f"{name} = {value!r}" for name, value in {**self.inputs, **self.units}.items()]
@@ -57,7 +84,12 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(network: Network, layout: Layout, point: Array) -> Explanation:
+def explain(
+    network: Network,
+    layout: Layout,
+    point: Array,
+    boundaries: Mapping[tuple[str, str], Boundary],
+) -> Explanation:
     """Return the values and the local map at the input entries ``(n,)``."""
     prepared = layout.network
     places = {layer.place for layer in layout.layers if layer.place is not None}
@@ -94,6 +126,7 @@ def explain(network: Network, layout: Layout, point: Array) -> Explanation:
         weights=weights,
         bias=value - weights @ point,
         pieces=pieces,
+        boundaries=boundaries,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +129,9 @@ class Frame:
             NneqError: unknown, missing or superfluous names; values that are not finite numbers;
                 arrays of different lengths.
         """
+        if at is not None and not isinstance(at, Mapping):
+            msg = f"at must be a mapping name -> number, got {at!r}"
+            raise NneqError(msg)
         given = dict(at or {})
         columns: dict[int, Array] = {}
         problems = []
@@ -194,6 +197,8 @@ class Frame:
                 problems.append(f"{name}: the interval must be finite")
             elif low > high:
                 problems.append(f"{name}: the lower end {low!r} is above the upper end {high!r}")
+            elif math.isinf(high - low):
+                problems.append(f"{name}: the interval is too wide; use ends of at most 1e300")
             elif low == high:
                 pinned[name] = low
             else:
@@ -226,6 +231,11 @@ class Frame:
                 else:
                     problems.append(f"{name!r} is not an input")
             return intervals, problems
+        if isinstance(box, str) or not isinstance(box, Iterable):
+            problems.append(
+                f"expected name -> (low, high), pairs in input order or a Box, got {box!r}"
+            )
+            return {}, problems
         pairs = list(box)
         if len(pairs) != len(self.inputs):
             problems.append(
