@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
 
 _STARTS = 48
-_STARTS_LARGE = 8
+_STARTS_LARGE = 2
 _CHUNK = 256
 _CLOSE = 0.999
 _MOST_LOW = 100_000
@@ -168,7 +168,7 @@ class _Search:
         scales = spread * 10.0 ** rng.uniform(-2.0, 1.0, starts)
         start = self.x + rng.normal(size=(starts, n)) * scales[:, None] / np.sqrt(n)
         start[0] = self.x
-        found = newton_points(self.network, start, self.x, self.norm, 24)
+        found = newton_points(self.network, start, self.x, self.norm, 10 if self.large else 24)
         self._rays(np.concatenate([found, start[1:]]))
         self._ties(np.concatenate([found[:8], start[:8]]))
         for _ in range(4):
@@ -176,10 +176,12 @@ class _Search:
                 return
             before = self.upper
             point = self.bracket.point
-            around = point + rng.normal(size=(16, n)) * (0.05 * self.upper / np.sqrt(n))
+            around = point + rng.normal(size=(1 if self.large else 16, n)) * (
+                0.05 * self.upper / np.sqrt(n)
+            )
             around[0] = point
             self._rays(newton_points(self.network, around, self.x, self.norm, 8))
-            if self.upper > before * (1 - 1e-6):
+            if self.upper > before * (1 - 1e-6) or self.large:
                 return
 
     def _ties(self, start: Array) -> None:
