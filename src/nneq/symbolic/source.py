@@ -26,6 +26,8 @@ Array = np.ndarray[Any, Any]
 SOURCE_LIMIT = 2_000_000
 """Largest number of weights that are written into a source text."""
 _DENSE = 0.25
+_CHUNK_ENTRIES = 1 << 15
+_FEWEST_ROWS = 64
 
 
 def numpy_source(layout: Layout) -> str:
@@ -98,9 +100,14 @@ class _Author:
             )
         )
         head = ["import numpy as np", "from scipy import special", "", *self.constants, "", ""]
+        widest = max((layer.size for layer in self.layout.layers), default=1)
+        rows = max(_FEWEST_ROWS, _CHUNK_ENTRIES // widest)
         return "\n".join(head) + (
             "def outputs(x):\n"
-            '    """Return the outputs (S, m) for rows (S, n)."""\n'
+            '    """Return the outputs (S, m) for rows (S, n), so many at a time as stay in cache."""\n'
+            f"    if len(x) > {rows}:\n"
+            f"        starts = range(0, len(x), {rows})\n"
+            f"        return np.concatenate([outputs(x[k : k + {rows}]) for k in starts])\n"
             '    with np.errstate(all="ignore"):\n'
             f"{body}\n"
         )
