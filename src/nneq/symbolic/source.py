@@ -104,7 +104,7 @@ class _Author:
         rows = max(_FEWEST_ROWS, _CHUNK_ENTRIES // widest)
         return "\n".join(head) + (
             "def outputs(x):\n"
-            '    """Return the outputs (S, m) for rows (S, n), so many at a time as stay in cache."""\n'
+            '    """Return the outputs (S, m) for rows (S, n), in chunks that stay in cache."""\n'
             f"    if len(x) > {rows}:\n"
             f"        starts = range(0, len(x), {rows})\n"
             f"        return np.concatenate([outputs(x[k : k + {rows}]) for k in starts])\n"
