@@ -16,6 +16,7 @@ import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Box, Clock, Component, Curve, Enclosed, Status
+from nneq.boundary.smooth.cells import DEEPEST
 from nneq.boundary.smooth.finish import arb_network
 from nneq.boundary.smooth.mesh import Mesh, link, polylines, refine
 from nneq.boundary.smooth.quadtree import Cells, Frame, Leaves, subdivide
@@ -30,6 +31,7 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None]
 
 _ARB_SIZE = 100_000
+_MANY = 600  # cells to merge one by one
 
 
 def trace_plane(
@@ -126,7 +128,7 @@ def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
     """Return cells as boxes, close ones (within 16 of their sizes) merged into their hull."""
     if not len(cells):
         return ()
-    x, y, size = cells.grid()
+    x, y, size = _coarse(*cells.grid())
     groups: list[list[int]] = []
     for k in np.lexsort((y, x)).tolist():
         cell = [int(x[k]), int(y[k]), int(x[k] + size[k]), int(y[k] + size[k])]
@@ -140,6 +142,19 @@ def _boxes(cells: Cells, frame: Frame) -> tuple[Box, ...]:
     return tuple(
         Box((float(a), float(b)), (float(c), float(d))) for a, b, c, d in zip(*ends, strict=True)
     )
+
+
+def _coarse(x: Array, y: Array, size: Array) -> tuple[Array, Array, Array]:
+    """Return cells that cover the given ones, made 16 times larger until there are few enough."""
+    while len(x) > _MANY:
+        size = np.maximum(size, min(16 * size.min(), 1 << DEEPEST))
+        x, y = x - x % size, y - y % size
+        order = np.lexsort((size, y, x))
+        x, y, size = x[order], y[order], size[order]
+        new = np.ones(len(x), dtype=bool)
+        new[1:] = (np.diff(x) != 0) | (np.diff(y) != 0) | (np.diff(size) != 0)
+        x, y, size = x[new], y[new], size[new]
+    return x, y, size
 
 
 def _close(a: list[int], b: list[int]) -> bool:
@@ -181,7 +196,8 @@ def _inside(points: Array, boxes: tuple[Box, ...]) -> bool:
 def _words(components: tuple[Component, ...], complete: bool, title: str) -> str:
     """Return the claim as a sentence."""
     closed = sum(component.closed for component in components)
-    text = f"{title}: {len(components)} components ({closed} closed)"
+    noun = "component" if len(components) == 1 else "components"
+    text = f"{title}: {len(components)} {noun} ({closed} closed)"
     if complete:
         return f"{text}; proven: there is no other component in the box"
     return f"{text}; the undecided boxes may hold more"
