@@ -129,10 +129,7 @@ class Frame:
             NneqError: unknown, missing or superfluous names; values that are not finite numbers;
                 arrays of different lengths.
         """
-        if at is not None and not isinstance(at, Mapping):
-            msg = f"at must be a mapping name -> number, got {at!r}"
-            raise NneqError(msg)
-        given = dict(at or {})
+        given = _given(at)
         columns: dict[int, Array] = {}
         problems = []
         for name, value in given.items():
@@ -215,7 +212,7 @@ class Frame:
             names = _available("", self.inputs, "input")
             raise NneqError(problems_message("this box cannot be used", problems, names))
         places = tuple(sorted(found))
-        origin = self.fixed({**pinned, **(at or {})}, places)
+        origin = self.fixed({**pinned, **_given(at)}, places)
         chosen = Box(tuple(found[k][0] for k in places), tuple(found[k][1] for k in places))
         return Slice(origin, places, tuple(self.inputs[k] for k in places), chosen)
 
@@ -244,6 +241,13 @@ class Frame:
             )
             return {}, problems
         return dict(enumerate(pairs)), problems
+
+
+def _given(at: At) -> dict[str, Any]:
+    if at is not None and not isinstance(at, Mapping):
+        msg = f"at must be a mapping name -> number, got {at!r}"
+        raise NneqError(msg)
+    return dict(at or {})
 
 
 def _labels(network: Network, side: str) -> list[str]:

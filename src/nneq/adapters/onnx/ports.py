@@ -72,7 +72,8 @@ def input_specs(model: ModelProto, examples: Examples = None) -> list[InputSpec]
             problems.append(f"input {port.name[:120]!r}: {error}")
     if problems or refused:
         kind = NneqError if problems else UnsupportedError
-        raise kind(problems_message("the inputs cannot be used", [*problems, *refused]))
+        remedy = "export the model again with named tensor inputs of fixed, moderate shapes"
+        raise kind(problems_message("the inputs cannot be used", [*problems, *refused], remedy))
     return found
 
 

@@ -168,5 +168,5 @@ def _scan(data: bytes | mmap.mmap, label: str) -> None:
         if len(inner) > 4 * MAX_NODES:
             count = max(count, MAX_NODES + 1)
     if count > MAX_NODES:
-        msg = f"{label!r} has {count} nodes or more; the limit is {MAX_NODES}"
+        msg = f"{label!r} has {count} nodes or more; the limit is {MAX_NODES}: export a part"
         raise NneqError(msg)

@@ -225,7 +225,7 @@ def check_expansion(model: ModelProto, functions: Mapping[FunctionKey, FunctionP
                 ready.append(caller)
     if len(total) < len(functions):
         name = next(key[1] for key in functions if key not in total)
-        msg = f"function {name!r} of the model calls itself; a network cannot be expanded from it"
+        msg = f"function {name!r} of the model calls itself; export it without recursion"
         raise NneqError(msg)
     main = list(_every_node(model.graph.node))
     count = len(main) + sum(total[k] for k in map(function_key, main) if k in functions)
@@ -233,10 +233,10 @@ def check_expansion(model: ModelProto, functions: Mapping[FunctionKey, FunctionP
     if count > MAX_NODES:
         msg = (
             f"the model has {min(count, 10**18):.3g} nodes or more once its functions are "
-            f"expanded; the limit is {MAX_NODES}"
+            f"expanded; the limit is {MAX_NODES}: export a smaller part of it"
         )
         raise UnsupportedError(msg)
     if deepest > MAX_DEPTH:
-        msg = f"functions are nested {deepest} deep; the limit is {MAX_DEPTH}"
+        msg = f"functions are nested {deepest} deep; the limit is {MAX_DEPTH}: export without them"
         raise UnsupportedError(msg)
     return count

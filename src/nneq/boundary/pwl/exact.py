@@ -27,6 +27,8 @@ __all__ = ["ExactPiece", "Point", "exact_pieces", "fraction"]
 Array = np.ndarray[Any, Any]
 Point = tuple[int, int]
 
+_STEP_WORK = 1 << 19  # products of whole numbers between two looks at the clock
+
 
 @dataclass(frozen=True)
 class ExactPiece:
@@ -113,14 +115,36 @@ def _points(points: Sequence[Point]) -> Array:
     return out
 
 
-def _step(program: Program, weights: ExactWeights, place: int, state: _State, unit: int) -> _State:
+def _affine(
+    weights: ExactWeights, node: ir.Affine, args: Sequence[Scaled], q: Array, clock: Clock
+) -> Scaled | None:
+    """Return the exact layer a few pieces at a time, or None when the budget ends first."""
+    work = math.prod(node.shape) * sum(max(1, term.map.fan_in) for term in node.terms)
+    step = max(1, _STEP_WORK // max(1, work))
+    parts: list[Scaled] = []
+    for first in range(0, len(q), step):
+        if clock.over:
+            return None
+        rows = slice(first, first + step)
+        some = [Scaled(value.array[rows], value.shift) for value in args]
+        parts.append(weights.affine(node, some, q[rows]))
+    return Scaled(np.concatenate([part.array for part in parts]), parts[0].shift)
+
+
+def _step(
+    program: Program, weights: ExactWeights, place: int, state: _State, unit: int, clock: Clock
+) -> _State | None:
+    """Return the state after one node, or None when the budget ends first."""
     node = program.network.nodes[place]
     live = dict(state.live)
     count = len(state.start)
     q = np.tile(np.array([0, unit], dtype=object), count)
     match node:
         case ir.Affine():
-            live[place] = weights.affine(node, [state.live[a] for a in node.args], q)
+            made = _affine(weights, node, [state.live[a] for a in node.args], q, clock)
+            if made is None:
+                return None
+            live[place] = made
         case ir.Constant():
             ints, shift = weights.of(node.value)
             live[place] = Scaled(q.reshape(-1, *(1,) * ints.ndim) * ints, shift)
@@ -186,7 +210,10 @@ def exact_pieces(
     for place in range(len(program.network.nodes)):
         if clock.over:
             return None
-        state = _step(program, weights, place, state, common)
+        found = _step(program, weights, place, state, common, clock)
+        if found is None:
+            return None
+        state = found
     clock.spend(len(state.start))
     return _collect(program, state, common)
 

@@ -383,7 +383,8 @@ class _Walker:
         if count * each > _CHUNK and count > 1:
             return [state.take(slice(0, count // 2)), state.take(slice(count // 2, None))]
         node = self.program.network.nodes[place]
-        if each < 4096 or not isinstance(node, ir.Elementwise):
+        small = each < 4096 and count * each < _CHUNK // 16
+        if small or not isinstance(node, ir.Elementwise):
             return [state]
         piece, t, _ = _cuts(state.live[node.arg], self.program.tables[place], state, _far(state))
         if (count + len(piece)) * each <= 4 * _CHUNK or not len(piece):

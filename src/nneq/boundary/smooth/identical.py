@@ -4,6 +4,8 @@ Every entry is a linear combination, with rational coefficients, of 1, ``t`` and
 units named by their rule and their exact argument, so that two units that compute the same thing
 are the same atom.  Piecewise-linear units whose piece is proven on the interval are linear again.
 If all coefficients of ``g`` cancel, ``g`` is zero there; if they do not, nothing is claimed.
+
+An atom is the number of its name in a table, so that names stay short however deep the network is.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nneq.activations import RULES
+from nneq.boundary.results import Clock
 from nneq.ir import network as ir
 from nneq.ir.forward import forward
 from nneq.semantics.ball import Ball, Balls
@@ -25,22 +28,57 @@ __all__ = ["LIMIT", "Combination", "vanishes"]
 Array = np.ndarray[Any, Any]
 
 LIMIT = 50_000
-_ONE, _T = ("1",), ("t",)
+_ONE, _T = 0, 1
+
+
+class _StoppedError(Exception):
+    """The budget is over."""
+
+
+class Atoms:
+    """The numbers of the atoms of one network on one interval.
+
+    Args:
+        clock: the budget.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Number 1 and ``t`` first."""
+        self.numbers: dict[Any, int] = {"1": _ONE, "t": _T}
+        self._clock = clock
+
+    def number(self, name: Any) -> int:
+        """Return the number of an atom: the same for the same name."""
+        return self.numbers.setdefault(name, len(self.numbers))
+
+    def one(self, name: Any) -> Combination:
+        """Return an atom as a combination."""
+        return Combination(self, [(self.number(name), Fraction(1))])
+
+    def value(self, value: Any) -> Combination:
+        """Return a number as a combination."""
+        return Combination(self, [(_ONE, Fraction(value))])
+
+    def check(self) -> None:
+        """Stop when the budget is over."""
+        if self._clock.over:
+            raise _StoppedError
 
 
 class Combination:
     """``sum_k coefficient_k atom_k`` with exact coefficients."""
 
-    __slots__ = ("terms",)
+    __slots__ = ("atoms", "terms")
 
-    def __init__(self, terms: Iterable[tuple[Any, Fraction]] = ()) -> None:
+    def __init__(self, atoms: Atoms, terms: Iterable[tuple[int, Fraction]] = ()) -> None:
         """Keep the non-zero terms."""
+        self.atoms = atoms
         self.terms = {atom: value for atom, value in terms if value}
 
     @property
     def key(self) -> tuple[Any, ...]:
         """A hashable name: equal for equal combinations."""
-        return tuple(sorted(self.terms.items(), key=repr))
+        return tuple(sorted(self.terms.items()))
 
     @property
     def constant(self) -> Fraction | None:
@@ -63,12 +101,13 @@ class Combination:
         return min(ends), max(ends)
 
     def __add__(self, other: Any) -> Combination:
+        self.atoms.check()
         if not isinstance(other, Combination):
-            other = Combination([(_ONE, Fraction(other))])
+            other = self.atoms.value(other)
         total = dict(self.terms)
         for atom, value in other.terms.items():
             total[atom] = total.get(atom, Fraction(0)) + value
-        return Combination(total.items())
+        return Combination(self.atoms, total.items())
 
     __radd__ = __add__
 
@@ -79,8 +118,8 @@ class Combination:
                 return factor * first
             if second is not None:
                 return self * second
-            return Combination([(("*", frozenset([self.key, factor.key])), Fraction(1))])
-        return Combination((atom, value * factor) for atom, value in self.terms.items())
+            return self.atoms.one(("*", frozenset([self.key, factor.key])))
+        return Combination(self.atoms, ((k, value * factor) for k, value in self.terms.items()))
 
     __rmul__ = __mul__
 
@@ -97,13 +136,14 @@ Pair = tuple[Array, Ball]
 class _Combinations:
     """The arithmetic: pairs of combinations and their ranges on the interval."""
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, atoms: Atoms, low: float, high: float) -> None:
+        self.atoms = atoms
         self.balls = Balls()
         self.ends = (low, high)
 
     def constant(self, node: ir.Constant) -> Pair:
         made = np.empty(node.value.size, dtype=object)
-        made[:] = [Combination([(_ONE, Fraction(v))]) for v in _floats(node.value)]
+        made[:] = [self.atoms.value(v) for v in _floats(node.value)]
         return made.reshape(1, *node.shape), self.balls.constant(node)
 
     def affine(self, node: ir.Affine, args: Sequence[Pair]) -> Pair:
@@ -118,7 +158,7 @@ class _Combinations:
             total = np.zeros((1, *node.shape))
         made = np.empty(total.size, dtype=object)
         made[:] = [
-            v if isinstance(v, Combination) else Combination([(_ONE, Fraction(v))])
+            v if isinstance(v, Combination) else self.atoms.value(v)
             for v in total.reshape(-1)
         ]
         return made.reshape(total.shape), self.balls.affine(node, [ball for _, ball in args])
@@ -143,13 +183,13 @@ class _Combinations:
 
     def maximum(self, node: ir.Maximum, arg: Pair) -> Pair:
         axes = tuple(axis + 1 for axis in node.axes)
-        return _grouped("max", arg[0], axes), self.balls.maximum(node, arg[1])
+        return _grouped(self.atoms, "max", arg[0], axes), self.balls.maximum(node, arg[1])
 
     def select(self, node: ir.Select, test: Pair, yes: Pair, no: Pair) -> Pair:
         a, b, c = np.broadcast_arrays(test[0], yes[0], no[0])
         made = np.empty(a.size, dtype=object)
         made[:] = [
-            Combination([((node.relation, x.key, y.key, z.key), Fraction(1))])
+            self.atoms.one((node.relation, x.key, y.key, z.key))
             for x, y, z in zip(a.reshape(-1), b.reshape(-1), c.reshape(-1), strict=True)
         ]
         ball = self.balls.select(node, test[1], yes[1], no[1])
@@ -161,9 +201,9 @@ class _Combinations:
         for place in np.ndindex(*moved.shape[:-1]):
             row = tuple(entry.key for entry in moved[place])
             for k in range(len(row)):
-                others = tuple(sorted(row[:k] + row[k + 1 :], key=repr))
+                others = tuple(sorted(row[:k] + row[k + 1 :]))
                 name = ("softmax", node.log, row[k], others)
-                made[(*place, k)] = Combination([(name, Fraction(1))])
+                made[(*place, k)] = self.atoms.one(name)
         return np.moveaxis(made, -1, node.axis + 1), self.balls.softmax(node, arg[1])
 
 
@@ -171,7 +211,7 @@ def _floats(value: Array) -> list[float]:
     return [float(v) for v in np.asarray(value, dtype=np.float64).reshape(-1)]
 
 
-def _grouped(name: str, value: Array, axes: tuple[int, ...]) -> Array:
+def _grouped(atoms: Atoms, name: str, value: Array, axes: tuple[int, ...]) -> Array:
     kept = [k for k in range(value.ndim) if k not in axes]
     moved = value.transpose(*kept, *axes).reshape(*(value.shape[k] for k in kept), -1)
     made = np.empty(moved.shape[:-1], dtype=object)
@@ -180,7 +220,7 @@ def _grouped(name: str, value: Array, axes: tuple[int, ...]) -> Array:
         if len(keys) == 1:
             made[place] = moved[place][0]
         else:
-            made[place] = Combination([((name, keys), Fraction(1))])
+            made[place] = atoms.one((name, keys))
     return made
 
 
@@ -198,13 +238,15 @@ def _unit(
                     exact = slope == 0
                     if not exact:
                         break
-                return entry * slope + Combination([(_ONE, rest)])
+                return entry * slope + rest
             left = piece.upper
     name = (rule, tuple(sorted(params.items())), entry.key)
-    return Combination([(name, Fraction(1))])
+    return entry.atoms.one(name)
 
 
-def vanishes(network: ir.Network, origin: Array, direction: Array, low: float, high: float) -> bool:
+def vanishes(
+    network: ir.Network, origin: Array, direction: Array, low: float, high: float, clock: Clock
+) -> bool:
     """Return whether ``g(origin + t direction)`` is proven 0 for every ``t`` in ``[low, high]``.
 
     Args:
@@ -213,9 +255,11 @@ def vanishes(network: ir.Network, origin: Array, direction: Array, low: float, h
         direction: shape ``(n,)``.
         low: left end of the interval.
         high: right end.
+        clock: the budget; when it is over, nothing is proven.
     """
-    if network.parameter_count > LIMIT:
+    if network.parameter_count > LIMIT or clock.over:
         return False
+    atoms = Atoms(clock)
     with np.errstate(all="ignore"):
         t = Ball.interval(np.array(low), np.array(high))
     inputs, offset = [], 0
@@ -224,13 +268,16 @@ def vanishes(network: ir.Network, origin: Array, direction: Array, low: float, h
         offset += port.size
         made = np.empty(port.size, dtype=object)
         made[:] = [
-            Combination([(_ONE, Fraction(float(a))), (_T, Fraction(float(b)))])
+            Combination(atoms, [(_ONE, Fraction(float(a))), (_T, Fraction(float(b)))])
             for a, b in zip(origin[part], direction[part], strict=True)
         ]
         with np.errstate(all="ignore"):
             ball = Ball.point(origin[part]) + Ball.point(direction[part]) * t
         shape = (1, *port.shape)
         inputs.append((made.reshape(shape), ball.reshape(*shape)))
-    with np.errstate(all="ignore"):
-        (output,) = forward(network, _Combinations(low, high), inputs)
+    try:
+        with np.errstate(all="ignore"):
+            (output,) = forward(network, _Combinations(atoms, low, high), inputs)
+    except _StoppedError:
+        return False
     return all(not entry.terms for entry in output[0].reshape(-1))

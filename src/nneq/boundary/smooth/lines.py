@@ -82,11 +82,11 @@ def solve_lines(
     zeros: list[tuple[int, float, float]] = []
     if precision == "real" and problem.network.parameter_count <= LIMIT:
         line, low, high, zeros = _without_zeros(
-            slices, origins, directions[..., 0], line, low, high
+            slices, origins, directions[..., 0], line, low, high, clock
         )
     pieces = isolate(slices, line, low, high, clock=clock, progress=progress)
     runs = merge(slices, pieces)
-    answers = _Answers(slices, pieces, runs, origins, directions[..., 0])
+    answers = _Answers(slices, pieces, runs, origins, directions[..., 0], clock)
     for place, left, right in zeros:
         answers.identical.setdefault(place, []).append((left, right))
     answers.find(tight=tight, clock=clock, real=precision == "real")
@@ -120,7 +120,13 @@ def start_boxes(
 
 
 def _without_zeros(
-    slices: Slices, origins: Array, directions: Array, line: Array, low: Array, high: Array
+    slices: Slices,
+    origins: Array,
+    directions: Array,
+    line: Array,
+    low: Array,
+    high: Array,
+    clock: Clock,
 ) -> tuple[Array, Array, Array, list[tuple[int, float, float]]]:
     """Take out the start intervals on which ``g`` is proven to vanish."""
     zeros: list[tuple[int, float, float]] = []
@@ -140,7 +146,7 @@ def _without_zeros(
         for part in tries:
             left, right = float(low[part[0]]), float(high[part[-1]])
             if not gone[part].any() and vanishes(
-                slices.network, origins[k], direction, left, right
+                slices.network, origins[k], direction, left, right, clock
             ):
                 gone[part] = True
                 zeros.append((k, left, right))
@@ -151,10 +157,16 @@ class _Answers:
     """Turns runs into solutions of every line."""
 
     def __init__(
-        self, slices: Slices, pieces: Pieces, runs: Runs, origins: Array, directions: Array
+        self,
+        slices: Slices,
+        pieces: Pieces,
+        runs: Runs,
+        origins: Array,
+        directions: Array,
+        clock: Clock,
     ) -> None:
         self.slices, self.pieces, self.runs = slices, pieces, runs
-        self.origins, self.directions = origins, directions
+        self.origins, self.directions, self.clock = origins, directions, clock
         self.boxes = np.bincount(pieces.line, minlength=slices.lines)
         self.fuzz = self._run_fuzz() if slices.float32 else None
         self._arb_ends()
@@ -238,7 +250,7 @@ class _Answers:
 
     def _zero(self, line: int, low: float, high: float) -> bool:
         direction = self.directions if self.directions.ndim == 1 else self.directions[line]
-        return vanishes(self.slices.network, self.origins[line], direction, low, high)
+        return vanishes(self.slices.network, self.origins[line], direction, low, high, self.clock)
 
     def tails(self, beyond: dict[int, list[Interval]]) -> None:
         """Record undecided tails to infinity; those on which ``g`` vanishes are identical."""
