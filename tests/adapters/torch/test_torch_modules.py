@@ -26,15 +26,14 @@ MOST = {
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 # module -> part of the reason; docs/torch.md says the same in a table
+EMPTY = "has no entries"  # a sample with an empty input, of whatever module
 REFUSED = {
     "nn.BatchNorm1d": "takes its statistics from the batch",
     "nn.CTCLoss": "decides by the value of a tensor",
     "nn.FractionalMaxPool2d": "draws its windows at random",
     "nn.FractionalMaxPool3d": "draws its windows at random",
     "nn.GaussianNLLLoss": "decides by the value of a tensor",
-    "nn.LayerNorm": "has no entries",
     "nn.LinearCrossEntropyLoss": "_linear_cross_entropy_batch_chunked",
-    "nn.RMSNorm": "has no entries",
     "nn.Transformer": "decides by the value of a tensor",
     "nn.TransformerEncoder": "decides by the value of a tensor",
 }
@@ -117,7 +116,7 @@ def test_modules_pass_or_are_refused(info, dtype, outcomes):
     for model, tensors in samples(info, dtype):
         found = outcome(model, tensors, TOLERANCES[dtype])
         outcomes[info.name].append(found)
-        if found != "pass":
+        if found != "pass" and EMPTY not in found:
             assert REFUSED.get(info.name, "(no refusal expected)") in found
 
 
@@ -127,7 +126,11 @@ def test_the_refused_modules_are_the_documented_ones(outcomes, capsys):
         pytest.skip("needs all the tests of this file before it")
     passed = sum(found == "pass" for texts in outcomes.values() for found in texts)
     total = sum(len(texts) for texts in outcomes.values())
-    refused = {name for name, texts in outcomes.items() if set(texts) - {"pass"}}
+    refused = {
+        name
+        for name, texts in outcomes.items()
+        if any(text != "pass" and EMPTY not in text for text in texts)
+    }
     whole = sum(not set(texts) - {"pass"} for texts in outcomes.values())
     with capsys.disabled():
         print(f"\nPyTorch modules: {whole} of {len(outcomes)} pass whole; ", end="")
