@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nneq.api.engines import Call, Norm, Precision, Progress
+from nneq.activations import RULES
+from nneq.api.engines import Call, Norm, Precision, Progress, started
 from nneq.api.framing import At, BoxLike, Frame, Slice
 from nneq.api.question import pose
 from nneq.boundary.problem import Problem
@@ -25,6 +26,7 @@ from nneq.boundary.results import (
     Verdict,
 )
 from nneq.errors import NneqError, UnsupportedError
+from nneq.ir import Elementwise, Maximum, Select
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -174,6 +176,22 @@ class Boundary:
         if places[0] == places[1]:
             msg = f"name two different inputs, not {variable} twice"
             raise NneqError(msg)
+        rough = [
+            f"{node.rule if isinstance(node, Elementwise) else type(node).__name__.lower()} "
+            f"({node.origin})"
+            for node in self.problem.network.nodes
+            if isinstance(node, Maximum | Select)
+            or (
+                isinstance(node, Elementwise)
+                and RULES[node.rule].kind in ("step", "piecewise-linear")
+            )
+        ]
+        if rough:
+            msg = (
+                "a differential equation needs a differentiable network; in the way: "
+                f"{', '.join(dict.fromkeys(rough))}; use trace(box) or solve_graph(variable, box)"
+            )
+            raise UnsupportedError(msg)
         return boundary_ode(self.problem.network, places, self.frame.inputs)
 
     # ------------------------------------------------------------------ one dimension
@@ -266,8 +284,7 @@ class Boundary:
         exact: bool = False,
     ) -> Call:
         outputs = self.equations.network if self._linear_outputs else None
-        clock = (budget or Budget()).start()
-        return Call(self.problem, clock, exact, precision, progress, outputs)
+        return Call(self.problem, started(budget), exact, precision, progress, outputs)
 
     @cached_property
     def _linear_outputs(self) -> bool:
@@ -372,7 +389,7 @@ class Boundary:
             directions,
             chosen,
             names=names,
-            clock=(budget or Budget()).start(),
+            clock=started(budget),
             limit=limit,
             progress=progress,
             outputs=self.equations.network if self._linear_outputs else None,
@@ -485,7 +502,7 @@ class Boundary:
         if place not in part.places:
             msg = f"{variable} must have an interval of positive width in the box"
             raise NneqError(msg)
-        clock = (budget or _TEN_SECONDS).start()
+        clock = started(budget or _TEN_SECONDS)
         return graph.solve_graph(self.problem, place, part.full_box, clock=clock)
 
     def asymptotes(self, at: At = None, free: Sequence[str] | None = None) -> Any:
@@ -547,7 +564,11 @@ def _with_at(solutions: Solutions, at: Mapping[str, float]) -> Solutions:
 def _domain(domain: Interval | None) -> Interval:
     if domain is None:
         return (-math.inf, math.inf)
-    low, high = (float(end) for end in domain)
+    try:
+        low, high = (float(end) for end in domain)
+    except (TypeError, ValueError):
+        msg = f"the domain must be (low, high), got {domain!r}"
+        raise NneqError(msg) from None
     if math.isnan(low) or math.isnan(high) or low >= high:
         msg = f"the domain ({low!r}, {high!r}) is empty or reversed; give (low, high), low < high"
         raise NneqError(msg)

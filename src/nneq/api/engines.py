@@ -14,16 +14,45 @@ import numpy as np
 
 from nneq.api.framing import Slice
 from nneq.boundary.problem import Problem
-from nneq.boundary.results import Box, Clock, Curve, Interval, Nearest, Solutions, Surface, Verdict
-from nneq.errors import UnsupportedError
+from nneq.boundary.results import (
+    Box,
+    Budget,
+    Clock,
+    Curve,
+    Interval,
+    Nearest,
+    Solutions,
+    Surface,
+    Verdict,
+)
+from nneq.errors import NneqError, UnsupportedError
 from nneq.ir import Network
 
-__all__ = ["Call", "Norm", "Precision", "Progress"]
+__all__ = ["Call", "Norm", "Precision", "Progress", "check_precision", "started"]
 
 Array = np.ndarray[Any, Any]
 Norm = Literal["l2", "linf", "l1"]
 Precision = Literal["real", "float32"]
 Progress = Callable[[float], None]
+
+
+def check_precision(precision: str) -> None:
+    """Refuse what is neither ``real`` nor ``float32``."""
+    if precision not in ("real", "float32"):
+        msg = f"unknown precision {precision!r}; use 'real' or 'float32'"
+        raise NneqError(msg)
+
+
+def started(budget: Budget | None) -> Clock:
+    """Return the running clock of a budget; None is no limit.
+
+    Raises:
+        NneqError: not a budget.
+    """
+    if budget is not None and not isinstance(budget, Budget):
+        msg = f"budget must be nneq.Budget(seconds=...), got {budget!r}"
+        raise NneqError(msg)
+    return (budget or Budget()).start()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +68,7 @@ class Call:
         outputs: the model where its own outputs are piecewise linear, for pieces; else None.
 
     Raises:
+        NneqError: an unknown precision.
         UnsupportedError: ``exact`` where there is no exact arithmetic.
     """
 
@@ -50,6 +80,7 @@ class Call:
     outputs: Network | None = None
 
     def __post_init__(self) -> None:
+        check_precision(self.precision)
         if self.exact and not self.piecewise:
             why = "; ".join(self.problem.obstacles[:5]) or "precision='float32' was asked for"
             msg = (

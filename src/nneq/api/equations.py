@@ -253,7 +253,11 @@ class Equations:
 
         Guarantee: numerical (float64, classical summation).
         """
-        rows = np.asarray(x, dtype=np.float64)
+        try:
+            rows = np.asarray(x, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            msg = f"expected numbers, got {type(x).__name__}: {error}"
+            raise NneqError(msg) from None
         shape = rows.shape
         if len(shape) == 2 and shape[1] == self._width:
             return self._compiled(rows)
@@ -302,11 +306,15 @@ class Equations:
         Guarantee: numerical (float64).
         """
         from nneq.api.explanation import explain
+        from nneq.api.framing import as_floats
 
-        point = np.asarray(x, dtype=np.float64)
+        point = as_floats(x)
         n = self.network.input_size
         if point.shape not in {(n,), (1, n)}:
             msg = f"expected one input of shape ({n},), got {point.shape}"
+            raise NneqError(msg)
+        if not np.isfinite(point).all():
+            msg = "the input to explain must hold finite numbers"
             raise NneqError(msg)
         return explain(self.network, self.layout, point.reshape(n), self.boundaries())
 
@@ -360,7 +368,14 @@ class Equations:
         """
         from nneq.api.boundary import Boundary
 
-        other = str(self.output_name(second)) if isinstance(second, str) else float(second)
+        if isinstance(second, str):
+            other: str | float = str(self.output_name(second))
+        else:
+            try:
+                other = float(second)
+            except (TypeError, ValueError):
+                msg = f"give the name of an output or a number (a level), not {second!r}"
+                raise NneqError(msg) from None
         return Boundary(self, str(self.output_name(first)), other, **options)
 
     def decision_map(
@@ -387,10 +402,11 @@ class Equations:
 
         Guarantee: certified (curves by Plantinga and Vegter, junctions by Krawczyk).
         """
+        from nneq.api.engines import check_precision, started
         from nneq.api.framing import Frame
-        from nneq.boundary import results
         from nneq.boundary.smooth import decision_map
 
+        check_precision(precision)
         frame = Frame(self.network)
         part = frame.slice(box, at, free=2)
         found = decision_map.decision_map(
@@ -400,7 +416,7 @@ class Equations:
             part.box,
             names=(part.names[0], part.names[1]),
             precision=precision,
-            clock=(budget or results.Budget()).start(),
+            clock=started(budget),
             progress=progress,
         )
         return found.named(frame.outputs)

@@ -97,7 +97,7 @@ class Frame:
         """
         if isinstance(x, Mapping):
             return self.fixed(x, ())
-        found = np.asarray(x, dtype=np.float64).reshape(-1)
+        found = as_floats(x).reshape(-1)
         if found.size != len(self.inputs):
             msg = f"expected a point with {len(self.inputs)} entries, got {found.size}"
             raise NneqError(msg)
@@ -146,7 +146,9 @@ class Frame:
             except (TypeError, ValueError):
                 problems.append(f"at[{name!r}] is not a number")
                 continue
-            if not np.isfinite(column).all():
+            if not column.size:
+                problems.append(f"at[{name!r}] is empty")
+            elif not np.isfinite(column).all():
                 problems.append(f"at[{name!r}] is not finite")
             columns[place] = column
         missing = [name for k, name in enumerate(self.inputs) if k not in columns and k not in free]
@@ -243,6 +245,19 @@ class Frame:
         return dict(enumerate(pairs)), problems
 
 
+def as_floats(x: Any) -> Array:
+    """Return an array-like as float64.
+
+    Raises:
+        NneqError: it does not hold numbers in a regular shape.
+    """
+    try:
+        return np.asarray(x, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        msg = f"expected numbers, got {type(x).__name__}: {error}"
+        raise NneqError(msg) from None
+
+
 def _given(at: At) -> dict[str, Any]:
     if at is not None and not isinstance(at, Mapping):
         msg = f"at must be a mapping name -> number, got {at!r}"
@@ -272,5 +287,7 @@ def _available(name: Any, names: tuple[str, ...], kind: str) -> str:
     close = difflib.get_close_matches(str(name), names, n=3) if len(names) <= 10_000 else []
     if close:
         return f"did you mean {' or '.join(close)}?"
+    if not names:
+        return f"the model has no {kind}s"
     shown = ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:3])}, ..., {names[-1]}"
     return f"the {kind}s are {shown}"

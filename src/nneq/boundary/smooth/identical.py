@@ -158,8 +158,7 @@ class _Combinations:
             total = np.zeros((1, *node.shape))
         made = np.empty(total.size, dtype=object)
         made[:] = [
-            v if isinstance(v, Combination) else self.atoms.value(v)
-            for v in total.reshape(-1)
+            v if isinstance(v, Combination) else self.atoms.value(v) for v in total.reshape(-1)
         ]
         return made.reshape(total.shape), self.balls.affine(node, [ball for _, ball in args])
 
