@@ -10,6 +10,7 @@ import pytest
 from certified_networks import mlp
 
 from nneq.api.importing import to_equations
+from nneq.boundary.pwl import lines
 from nneq.boundary.results import Budget, Status
 from nneq.boundary.smooth.cells import DEEPEST, Cells, Frame
 from nneq.boundary.smooth.plane import _boxes
@@ -84,3 +85,21 @@ def test_many_undecided_cells():
 
     assert DEEPEST > 9
     assert [(box.low, box.high) for box in boxes] == [((0.0, 0.0), (1.0, 1.0))]
+
+
+def test_interrupted_exact_line(monkeypatch):
+    """Ctrl-C in rational arithmetic ends the call: nothing is computed again afterwards."""
+    calls = []
+
+    def pressed(*_):
+        calls.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lines, "exact_pieces", pressed)
+    boundary = to_equations(mlp((2, 4, 2), ("relu",))).boundary("z_1", "z_2")
+
+    found = boundary.solve("x_1", at={"x_2": 0.3}, exact=True)
+
+    assert len(calls) == 1
+    assert found.status is Status.INTERRUPTED
+    assert not found.complete

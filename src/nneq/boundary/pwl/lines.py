@@ -155,7 +155,7 @@ def solve_lines(
     ]
     interrupted = False
     if exact:
-        answers, counts = _exact_answers(lines, progress)
+        answers, counts, interrupted = _exact_answers(lines, progress)
     else:
         share = None if progress is None else (lambda k: progress((k + 1) / len(lines)))
         known = [_bracketed(line) for line in lines] if _is_large(program, domain) else []
@@ -195,7 +195,8 @@ def solve_lines(
 
 
 # ---------------------------------------------------------------------------- exact mode
-def _exact_answers(lines: list[_Line], progress: Progress) -> tuple[list[_Answer], list[int]]:
+def _exact_answers(lines: list[_Line], progress: Progress) -> tuple[list[_Answer], list[int], bool]:
+    """Return the answers, how many pieces each line has, and whether Ctrl-C ended it."""
     answers, counts = [], []
     stopped = False
     for k, line in enumerate(lines):
@@ -214,7 +215,7 @@ def _exact_answers(lines: list[_Line], progress: Progress) -> tuple[list[_Answer
         counts.append(len(found or ()))
         if progress is not None:
             progress((k + 1) / len(lines))
-    return answers, counts
+    return answers, counts, stopped
 
 
 def _value(piece: ExactPiece, point: Point) -> Fraction:
