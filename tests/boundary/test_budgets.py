@@ -52,6 +52,16 @@ def test_hostile_network(method):
     assert found.status in Status
 
 
+def test_asymptotes_of_a_wide_layer():
+    """Thousands of critical directions are tried for as long as the budget says."""
+    network = mlp((2, 256, 256, 2), ("tanh",) * 2)
+    boundary = to_equations(network).boundary("z_1", "z_2")
+
+    found = assert_quick(lambda: boundary.asymptotes(budget=SECOND))
+
+    assert not found.complete
+
+
 def test_wide_exact_line():
     """Rational arithmetic in wide layers stops inside a layer."""
     boundary = to_equations(mlp((2, 512, 512, 512, 2), ("relu",) * 3)).boundary("z_1", "z_2")

@@ -505,12 +505,19 @@ class Boundary:
         clock = started(budget or _TEN_SECONDS)
         return graph.solve_graph(self.problem, place, part.full_box, clock=clock)
 
-    def asymptotes(self, at: At = None, free: Sequence[str] | None = None) -> Any:
+    def asymptotes(
+        self,
+        at: At = None,
+        free: Sequence[str] | None = None,
+        *,
+        budget: Budget | None = None,
+    ) -> Any:
         """Return the lines that unbounded branches approach in the plane of two inputs.
 
         Args:
             at: the other inputs.
             free: the two free inputs; the inputs not in ``at`` when None.
+            budget: limits; None is no limit.
 
         Raises:
             NneqError: not exactly two free inputs.
@@ -532,7 +539,7 @@ class Boundary:
         origin = self.frame.fixed(at, places)
         directions = np.zeros((origin.size, 2))
         directions[places, (0, 1)] = 1.0
-        return asymptotes.asymptotes(self.problem, origin, directions)
+        return asymptotes.asymptotes(self.problem, origin, directions, clock=started(budget))
 
     def plot(self, box: BoxLike, at: At = None, ax: Any = None) -> Any:
         """Draw the boundary in a box with two free inputs; needs matplotlib.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nneq.boundary.problem import Problem
-from nneq.boundary.results import Budget, Certificate, Clock, Enclosed, Root
+from nneq.boundary.results import Budget, Certificate, Clock, Enclosed, Root, Status
 from nneq.boundary.smooth.lines import solve_lines
 from nneq.errors import UnsupportedError
 from nneq.ir import linear_map as lm
@@ -75,7 +75,8 @@ def asymptotes(
         problem: the reduced question.
         origin: shape ``(n,)``.
         directions: shape ``(n, 2)``.
-        clock: the budget; none when None.
+        clock: the budget; none when None.  When it is over, or after Ctrl-C, the branches found
+            by then are returned with ``complete=False``.
 
     Raises:
         UnsupportedError: first-layer activations without exact limits (ReLU, GELU, atan, ...).
@@ -87,9 +88,12 @@ def asymptotes(
     first = _first_layer(problem.network)
     rows = {place: _rows(problem.network, place, directions) for place in first}
     found: list[Asymptote] = []
-    complete = True
+    complete, interrupted = True, False
     for row in _critical(rows):
         for side in (1, -1):
+            if clock.over or interrupted:
+                complete = False
+                break
             direction = (-row[1] * side, row[0] * side)
             network = _saturated(problem.network, rows, direction)
             step = np.array([float(row[0]), float(row[1])])
@@ -98,6 +102,7 @@ def asymptotes(
             (solutions,) = solve_lines(
                 one, origin[None], directions @ step, (-np.inf, np.inf), clock=clock
             )
+            interrupted |= solutions.status is Status.INTERRUPTED
             complete &= solutions.complete and not solutions.identical
             found += [_branch(root, step, direction) for root in solutions]
     return Asymptotes(
