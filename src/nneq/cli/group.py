@@ -141,7 +141,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except MemoryError:
         _fail("out of memory; the model or the question is too large for this machine")
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        if not error.filename:
+            _fail(str(error))
+        why = str(error.strerror).lower()
+        _fail(f"cannot use {str(error.filename)!r}: {why}; give a path that can be read or written")
     except KeyboardInterrupt:
         _fail("interrupted")
     except Exception as error:  # noqa: BLE001  # the last door: a user never meets a traceback
