@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -238,3 +240,18 @@ def test_json_lines_hold_no_nan(tmp_path):
 
     assert record["values"]["boundary_roots"] is None
     assert record["names"] == ["x_1", "x_2"]
+
+
+def test_the_active_mlflow_run_gets_the_finite_numbers(monkeypatch):
+    """Where MLflow is loaded and a run is active, every recorded epoch is logged to it."""
+    logged = []
+    mlflow = types.ModuleType("mlflow")
+    mlflow.active_run = lambda: object()
+    mlflow.log_metrics = lambda values, step: logged.append((step, values))
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+
+    found = _run([_line_network(0.0), _line_network(1.0)], box=BOX)
+
+    assert [step for step, _ in logged] == [0, 1]
+    assert logged[1][1]["boundary_shift"] == found[1]["boundary_shift"]
+    assert "boundary_roots" not in logged[0][1]

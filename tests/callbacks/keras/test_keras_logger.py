@@ -110,7 +110,16 @@ def test_unsupported_models_fail_at_train_begin():
         model.fit(x, x, verbose=0, callbacks=[BoundaryLogger(box=BOX, strict=False)])
 
 
-def test_unbuilt_models_fail_at_train_begin():
+def test_wrong_names_fail_at_train_begin():
     """A question that does not fit the model fails before the first epoch."""
     with pytest.raises(NneqError, match="there is no output 'z_7'"):
         _fit(_model(), [BoundaryLogger(between=("z_1", "z_7"), box=BOX)])
+
+
+def test_unbuilt_models_fail_at_train_begin():
+    """A model without an input shape is refused with what to do, before the first epoch."""
+    logger = BoundaryLogger(box=BOX)
+    logger.set_model(keras.Sequential([keras.layers.Dense(2)]))
+
+    with pytest.raises(NneqError, match="built"):
+        logger.on_train_begin()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,8 @@ from transformers import Trainer, TrainingArguments
 
 from nneq.callbacks import BoundaryHistory
 from nneq.callbacks.transformers import BoundaryLogger
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -54,3 +59,15 @@ def test_trainer(tmp_path):
     logged = [entry for entry in trainer.state.log_history if "boundary_shift" in entry]
     assert len(logged) == 2
     assert BoundaryHistory.load(tmp_path / "run.jsonl").epochs == [0, 1]
+
+
+def test_example(tmp_path):
+    """The example trains, and writes history and picture."""
+    spec = importlib.util.spec_from_file_location("example", EXAMPLES / "transformers_training.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    history = example.main(tmp_path, epochs=3)
+
+    assert history.epochs == [0, 1, 2]
+    assert (tmp_path / "run.png").stat().st_size > 1000
