@@ -19,12 +19,16 @@ SECOND = Budget(seconds=1)
 
 
 def assert_quick(ask):
-    """The call returns within about two seconds of CPU time; the answer is returned."""
+    """The call ends with its budget of a second, give or take a step; the answer is returned.
+
+    The bound is far above the budget, so that a busy machine does not fail it, and far below what
+    the calls took before they watched their clocks (25 s and more).
+    """
     begun = time.process_time()
 
     found = ask()
 
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < 10
     return found
 
 
@@ -113,3 +117,13 @@ def test_interrupted_exact_line(monkeypatch):
     assert len(calls) == 1
     assert found.status is Status.INTERRUPTED
     assert not found.complete
+
+
+def test_a_limit_on_memory_ends_the_search():
+    """A budget of memory that is used up ends the search like any other budget."""
+    budget = Budget(memory=1)
+    clock = budget.start()
+    held = np.ones(8_000_000)
+
+    assert clock.over
+    assert held.size

@@ -7,11 +7,14 @@ lies outside the lists.  What could not be decided stands in ``undecided`` and i
 from __future__ import annotations
 
 import math
+import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -109,7 +112,8 @@ class Budget:
     Args:
         seconds: wall-clock limit.
         boxes: number of boxes, pieces or regions examined.
-        memory: bytes of working arrays (an estimate).
+        memory: bytes that the process may grow by (its resident size where the system tells it,
+            else its peak).
     """
 
     seconds: float = math.inf
@@ -135,6 +139,8 @@ class Clock:
         self.budget = budget
         self.started = time.monotonic()
         self.boxes = 0
+        self._limited = math.isfinite(budget.memory)
+        self._resident = _resident() if self._limited else 0
 
     def spend(self, boxes: int) -> None:
         """Count boxes (pieces, regions) as examined."""
@@ -148,7 +154,21 @@ class Clock:
     @property
     def over(self) -> bool:
         """Whether a limit is reached."""
+        if self._limited and _resident() - self._resident >= self.budget.memory:
+            return True
         return self.boxes >= self.budget.boxes or self.seconds >= self.budget.seconds
+
+
+def _resident() -> int:
+    """Return the process's memory in bytes: resident now on Linux, its peak elsewhere."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass(frozen=True)

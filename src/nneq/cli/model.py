@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -55,10 +56,40 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> bytes:
 
 
 @contextmanager
+def quiet_start(path: str) -> Iterator[None]:
+    """Keep what TensorFlow's C++ parts write at their start away from standard error.
+
+    They write to the file descriptor, whatever their log level says; what Python writes to
+    ``sys.stderr`` meanwhile still arrives.
+    """
+    silent = Path(path).suffix in {".keras", ".h5", ".hdf5"} or Path(path).is_dir()
+    try:
+        descriptor = sys.stderr.fileno() if silent else -1
+    except (OSError, ValueError):
+        descriptor = -1  # standard error is no file: there is nothing to redirect
+    if descriptor < 0:
+        yield
+        return
+    kept, usual = os.dup(descriptor), sys.stderr
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding=usual.encoding, buffering=1) as spoken:
+            sys.stderr = spoken
+            os.dup2(nowhere, descriptor)
+            yield
+    finally:
+        sys.stderr = usual
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
 def model_path(model: str) -> Iterator[str]:
     """Give the path of the model; standard input is kept in a temporary folder meanwhile."""
     if model != "-":
-        yield model
+        with quiet_start(model):
+            yield model
         return
     with tempfile.TemporaryDirectory(prefix="nneq-") as folder:
         raw = Path(folder, "stdin")
@@ -72,6 +103,7 @@ def model_path(model: str) -> Iterator[str]:
             suffix = _zip_suffix(str(raw))
         path = str(raw.rename(raw.with_suffix(suffix)))
         try:
-            yield path
+            with quiet_start(path):
+                yield path
         except NneqError as error:
             raise type(error)(str(error).replace(path, STANDARD_INPUT)) from error
