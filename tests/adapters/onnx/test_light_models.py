@@ -34,8 +34,8 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_light_model_is_read_fast_and_gives_its_stored_output(name):
-    """The architecture comes in within seconds and agrees with the output stored beside it."""
+def test_a_light_model_is_read_and_gives_its_stored_output(name):
+    """The architecture comes in and agrees with the output stored beside it."""
     start = time.perf_counter()
     network = import_model(LIGHT / f"light_{name}.onnx").network
     seconds = time.perf_counter() - start
@@ -45,7 +45,7 @@ def test_a_light_model_is_read_fast_and_gives_its_stored_output(name):
     truth = numpy_helper.to_array(onnx.load_tensor(LIGHT / f"light_{name}_output_0.pb"))
     found = network(x)
 
-    assert seconds < 5
+    assert seconds < 60  # a hang; speed is measured in benchmarks/
     assert truth.shape == found.shape
     assert np.abs(truth - found).max() <= 1e-5 * np.abs(truth).max()
     assert all(stage_size(node) < 1e8 for node in network.nodes)
