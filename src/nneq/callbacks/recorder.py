@@ -39,6 +39,7 @@ Array = np.ndarray[Any, Any]
 
 _GRID = 96
 _SHARE = 0.05
+_WARM_UP = 5.0
 _STORED_WEIGHTS = 50_000
 _TEXT_WEIGHTS = 2_000
 _QUANTILES = (0.05, 0.5, 0.95)
@@ -95,7 +96,6 @@ class _State:
     cost: float = 0.0
     follow_cost: float = 0.0
     spent: float = 0.0
-    first: float = 0.0
     records: int = 0
     trained: float = 0.0
 
@@ -160,7 +160,7 @@ class BoundaryRecorder:
             self.enabled = False
             warnings.warn(f"the boundary is not recorded: {error}", stacklevel=2)
             return
-        self._pose(equations)
+        boundary = self._pose(equations)
         s = self.settings
         makers: list[tuple[Any, Callable[[Any], Output]]] = [
             (s.csv, CsvOutput),
@@ -174,6 +174,22 @@ class BoundaryRecorder:
             from nneq.callbacks.pictures import require_matplotlib
 
             require_matplotlib()
+        self._warm_up(boundary)
+
+    def _warm_up(self, boundary: Boundary) -> None:
+        """Pay for imports and compilation before the first epoch, not in it."""
+        part, s = self._slice, self.settings
+        budget = Budget(seconds=s.max_seconds or _WARM_UP)
+        try:
+            if part is not None:
+                self._record_curve(boundary, part, budget, {}, {}, follow=False)
+                self._record_curve(boundary, part, budget, {}, {}, follow=True)
+            if s.solve_for is not None:
+                self._record_roots(boundary, budget, {}, {})
+            self._add_texts(boundary, 0, {})
+        except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
+            self._warn_once(error)
+        self._state = _State()
 
     def _read(self, model: Any) -> Equations:
         return Equations(to_network(model, example_inputs=self.settings.example_inputs))
@@ -232,8 +248,6 @@ class BoundaryRecorder:
         except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
             self._warn_once(error)
         self._state.spent += time.monotonic() - now
-        if self._state.records == 1 and not self._state.first:
-            self._state.first = self._state.spent
         self._epoch_started = time.monotonic()
         self._state.values.setdefault("boundary_seconds", 0.0)
         return {key: self._state.values.get(key, math.nan) for key in self.keys}
@@ -276,12 +290,12 @@ class BoundaryRecorder:
             return None
         if not state.values or self.settings.max_seconds is not None:
             return "trace"
-        # The first record also paid for imports and compilation: a fifth of it is expected next.
-        expected = state.cost * (0.2 if state.records == 1 else 1.0)
-        if self._allowance() >= expected:
+        if self._allowance() >= state.cost:
             return "trace"
         # At most half of what is saved up goes to following, so that a trace comes round again.
-        if state.components and 0.5 * self._allowance() >= max(state.follow_cost, 0.02 * expected):
+        if state.components and 0.5 * self._allowance() >= max(
+            state.follow_cost, 0.02 * state.cost
+        ):
             return "follow"
         return None
 
@@ -289,7 +303,7 @@ class BoundaryRecorder:
         """Seconds this epoch may take."""
         if self.settings.max_seconds is not None:
             return self.settings.max_seconds
-        return _SHARE * self._state.trained - (self._state.spent - self._state.first)
+        return _SHARE * self._state.trained - self._state.spent
 
     def _budget(self) -> Budget:
         if self.settings.max_seconds is not None:
