@@ -1,7 +1,7 @@
 """What the boundary logger costs: training with it over training without it, in one process.
 
-Processor seconds, one thread, after a warm-up run. Asked for: at most 1.05 at the default budget, at most 1.10 with a
-picture every 10 epochs.
+Processor seconds, one thread, after a warm-up run.  Asked for: at most 1.05 at the default budget,
+at most 1.10 with a picture every 10 epochs.
 """
 
 from __future__ import annotations
