@@ -352,6 +352,7 @@ class Boundary:
         at: At = None,
         *,
         vary: tuple[Any, Any, Any] | None = None,
+        exact: bool = False,
         limit: int = 1_000_000,
         budget: Budget | None = None,
         progress: Progress | None = None,
@@ -362,14 +363,15 @@ class Boundary:
             box: intervals of the free inputs; with ``vary``, two intervals for ``s`` and ``t``.
             at: the other inputs.
             vary: ``(origin, first, second)``: the plane ``origin + s first + t second``.
+            exact: rational arithmetic throughout (two free inputs).
             limit: the largest number of regions; a larger estimate is refused.
             budget: limits.
             progress: called with a fraction from 0 to 1.
 
         Raises:
             NneqError: a bad box.
-            UnsupportedError: the network is not piecewise linear (the message names the nodes), or
-                too many regions.
+            UnsupportedError: the network is not piecewise linear (the message names the nodes),
+                too many regions, or a decision boundary, whose pieces are not cut here.
 
         Guarantee: exact arithmetic on the patterns, float64 vertices.
         """
@@ -377,6 +379,12 @@ class Boundary:
             why = ", ".join(self.problem.obstacles[:5])
             msg = (
                 f"regions are those of piecewise-linear networks; in the way: {why}; use trace(box)"
+            )
+            raise UnsupportedError(msg)
+        if self.problem.rivals is not None:
+            msg = (
+                "regions lists all pieces of z_i = z_j, also where a third output is larger; leave "
+                "decision=True out, or use trace(box) or surface(box), which cut the pieces"
             )
             raise UnsupportedError(msg)
         from nneq.boundary.pwl import regions
@@ -390,6 +398,7 @@ class Boundary:
             chosen,
             names=names,
             clock=started(budget),
+            exact=exact,
             limit=limit,
             progress=progress,
             outputs=self.equations.network if self._linear_outputs else None,
