@@ -13,7 +13,7 @@ RULE = register(
         name="selu",
         kind="piecewise-smooth",
         formula=lambda z, fn, p: fn.split(
-            z, 0, p["gamma"] * p["alpha"] * fn.expm1(z), p["gamma"] * z
+            z, 0, p["gamma"] * (p["alpha"] * fn.expm1(z)), p["gamma"] * z
         ),
         numeric=lambda z, p: (
             p["gamma"] * np.where(z < 0, p["alpha"] * np.expm1(np.minimum(z, 0.0)), z)
