@@ -70,7 +70,7 @@ def test_the_deepest_gradient_allowed_prints():
 
 
 def test_a_wide_system_does_not_hang():
-    """The system of a network with 12,480 weights is linear in them (SymPy's own takes minutes)."""
+    """The system of a network with 12,480 weights is linear in them."""
     eqs = nneq.to_equations(mlp([64, 64, 64, 64], "tanh"))
     started = time.perf_counter()
     system = eqs.system()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -565,7 +565,9 @@ class Boundary:
             MissingDependencyError: matplotlib is not installed.
             NneqError: see :meth:`trace`.
         """
-        return _plotter()(self, box, at=at, ax=ax)
+        from nneq.plotting import plot_boundary
+
+        return plot_boundary(self, box, at=at, ax=ax)
 
 
 _SHOWN_INPUTS = 64
@@ -589,10 +591,3 @@ def _domain(domain: Interval | None) -> Interval:
         msg = f"the domain ({low!r}, {high!r}) is empty or reversed; give (low, high), low < high"
         raise NneqError(msg)
     return (low, high)
-
-
-def _plotter() -> Callable[..., Any]:
-    """Return the drawing function, which lives on the floor above."""
-    import importlib
-
-    return importlib.import_module("nneq.plotting").plot_boundary  # type: ignore[no-any-return]  # untyped import by name

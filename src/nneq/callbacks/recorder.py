@@ -38,7 +38,7 @@ __all__ = ["BoundaryRecorder", "Settings"]
 Array = np.ndarray[Any, Any]
 
 _GRID = 96
-_SHARE = 0.05
+_TRACED, _FOLLOWED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
 _WARM_UP = 5.0
 _STORED_WEIGHTS = 50_000
 _TEXT_WEIGHTS = 2_000
@@ -95,6 +95,8 @@ class _State:
     values: dict[str, float] = field(default_factory=dict)
     cost: float = 0.0
     follow_cost: float = 0.0
+    traced: float = 0.0
+    followed: float = 0.0
     spent: float = 0.0
     records: int = 0
     trained: float = 0.0
@@ -241,16 +243,20 @@ class BoundaryRecorder:
         now = time.monotonic()
         if self._epoch_started is not None:
             self._state.trained += now - self._epoch_started
+        written = False
         try:
             due = self._due(epoch)
             if due is not None:
                 self._record(model, epoch, follow=due == "follow")
+                written = True
         except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
             self._warn_once(error)
         self._state.spent += time.monotonic() - now
         self._epoch_started = time.monotonic()
-        self._state.values.setdefault("boundary_seconds", 0.0)
-        return {key: self._state.values.get(key, math.nan) for key in self.keys}
+        found = {key: self._state.values.get(key, math.nan) for key in self.keys}
+        if not written:  # repeated numbers say nothing about this epoch
+            found.update(boundary_complete=0.0, boundary_seconds=0.0)
+        return found
 
     def _warn_once(self, error: Exception) -> None:
         if not self._warned:
@@ -284,7 +290,10 @@ class BoundaryRecorder:
 
     # ------------------------------------------------------------------ the budget
     def _due(self, epoch: int) -> Literal["trace", "follow"] | None:
-        """What there is time for: a proven record, the last curve moved along, or nothing."""
+        """What there is time for: a proven record, the last curve moved along, or nothing.
+
+        Each has a purse of its own, so that following never eats up what a trace is saved for.
+        """
         state = self._state
         if epoch % self.settings.every:
             return None
@@ -292,18 +301,15 @@ class BoundaryRecorder:
             return "trace"
         if self._allowance() >= state.cost:
             return "trace"
-        # At most half of what is saved up goes to following, so that a trace comes round again.
-        if state.components and 0.5 * self._allowance() >= max(
-            state.follow_cost, 0.02 * state.cost
-        ):
+        if state.components and _FOLLOWED * state.trained - state.followed >= state.follow_cost:
             return "follow"
         return None
 
     def _allowance(self) -> float:
-        """Seconds this epoch may take."""
+        """Seconds a trace may take in this epoch."""
         if self.settings.max_seconds is not None:
             return self.settings.max_seconds
-        return _SHARE * self._state.trained - self._state.spent
+        return _TRACED * self._state.trained - self._state.traced
 
     def _budget(self) -> Budget:
         if self.settings.max_seconds is not None:
@@ -342,8 +348,10 @@ class BoundaryRecorder:
         self._state.values = values
         if follow:
             self._state.follow_cost = cost
+            self._state.followed += cost
         else:
             self._state.cost = cost
+            self._state.traced += cost
             self._state.records += 1
         for output in self._outputs:
             output.write(
