@@ -91,10 +91,10 @@ def lines():
                     problem, origin[None], direction, domain, clock=Budget(seconds=60).start()
                 )[0]
 
-            found, cost = timed(lambda: solve((-3.0, 3.0)), 1 if large else 5)
+            found, cost = timed(lambda: solve((-3.0, 3.0)), 3 if large else 5)
             slices = Slices(problem.network, origin[None], direction[:, None])
             grid, grid_cost = timed(lambda s=slices: grid_roots(s, -3.0, 3.0), 1 if large else 3)
-            whole, whole_cost = timed(lambda: solve((-np.inf, np.inf)), 1 if large else 3)
+            whole, whole_cost = timed(lambda: solve((-np.inf, np.inf)))
             missed = [t for t in grid if not any(abs(r.value - t) < 1e-9 for r in found)]
             if missed or not found.complete:
                 print("   MISSED or incomplete:", widths, seed, missed, found.undecided)

@@ -85,6 +85,9 @@ class LinearMap:
         """Return the primitive maps in order of application."""
         return (self,)
 
+    def keep(self) -> None:
+        """Prepare for being applied in a loop; a map without weights has nothing to prepare."""
+
     @property
     def in_size(self) -> int:
         """The number of entries of one input sample."""
@@ -132,8 +135,12 @@ class _Weighted(LinearMap):
     def _weight_abs(self) -> Array:
         return _absolute(self.weight)
 
+    def keep(self) -> None:
+        """Hold the weights and their absolute values in float64: for maps applied in a loop."""
+        self._weight64, self._weight_abs  # noqa: B018  # cached by being read
+
     def _lifted(self, lift: Lift | None) -> Array:
-        small = self.weight.size <= _CACHED_WEIGHTS
+        small = self.weight.size <= _CACHED_WEIGHTS or "_weight_abs" in self.__dict__
         if lift is None:
             return self._weight64 if small else self.weight.astype(np.float64, copy=False)
         if lift is _absolute and small:

@@ -24,6 +24,7 @@ __all__ = ["Front", "Slices", "is_rough"]
 Array = np.ndarray[Any, Any]
 
 _UP = 1.0 + 64 * UNIT
+_KEPT_WEIGHTS = 1 << 22  # 64 megabytes in all
 
 
 def is_rough(network: ir.Network) -> bool:
@@ -79,6 +80,7 @@ class Slices:
         with np.errstate(all="ignore"):
             self._walk_front(origins, directions)
         self._program = self._live()
+        self._keep_weights()
         self.depth = len(self._program)
         widest = max(
             (int(np.prod(node.shape, dtype=int)) for _, node, *_ in self._program), default=1
@@ -184,6 +186,19 @@ class Slices:
             ends = tuple(a for a in set(node.args) if last[a] == place and a not in self.outputs)
             program.append((place, node, node.args, ends))
         return program
+
+    def _keep_weights(self) -> None:
+        """Hold the weights behind the affine part in float64, unless there are very many."""
+        maps = [
+            stage
+            for _, node, *_ in self._program
+            if isinstance(node, ir.Affine)
+            for term in node.terms
+            for stage in term.map.stages()
+        ]
+        if sum(array.size for stage in maps for array in stage.parameters) <= _KEPT_WEIGHTS:
+            for stage in maps:
+                stage.keep()
 
     def _run(self, arithmetic: Any, made: dict[int, Any], lift: Any) -> list[Any]:
         """Walk the program; ``lift`` turns a front into a value of the arithmetic."""

@@ -21,12 +21,12 @@ from nneq.ir import Network
 from nneq.semantics.arb import ArbNetwork, sign
 from nneq.semantics.slices import Slices
 
-__all__ = ["Exact", "Stretch", "arb_network"]
+__all__ = ["Exact", "Stretch", "arb_network", "newton"]
 
 Array = np.ndarray[Any, Any]
 
 _KNOWN: WeakKeyDictionary[Network, ArbNetwork] = WeakKeyDictionary()
-_BITS = 160
+_BITS = 128
 _FINE = 400
 
 
@@ -80,31 +80,6 @@ class Exact:
             if found:
                 return found
         return 0
-
-    def tighten(
-        self, lower: Array, upper: Array, guess: Array, slopes: Array
-    ) -> tuple[Array, Array]:
-        """Return the enclosures of single roots after an interval Newton step with Arb values.
-
-        Args:
-            lower: proven lower ends, shape ``(R,)``, each enclosure holding exactly one root.
-            upper: proven upper ends.
-            guess: points inside.
-            slopes: ends of the derivative over each enclosure, shape ``(R, 2)``; NaN: not known.
-        """
-        low, high = slopes.T
-        new_lower, new_upper = lower.copy(), upper.copy()
-        values = self.values(list(guess))
-        with flint.ctx.workprec(_BITS):
-            for k, value in enumerate(values):
-                if not (low[k] > 0 or high[k] < 0) or not np.isfinite(low[k] + high[k]):
-                    continue
-                slope = flint.arb(low[k]).union(flint.arb(high[k]))
-                root = flint.arb(guess[k]) - value / slope
-                bottom, top = _outside(root)
-                new_lower[k] = max(lower[k], bottom)
-                new_upper[k] = min(upper[k], top)
-        return new_lower, new_upper
 
     def resolve(self, low: float, high: float, depth: int = 0) -> Stretch:
         """Return what Arb decides about an interval that float64 left open."""
@@ -247,6 +222,33 @@ class Exact:
                 else:
                     return (low, high, rising)
         return (low, high, rising)
+
+
+def newton(
+    lower: Array, upper: Array, guess: Array, values: list[Any], slopes: Array
+) -> tuple[Array, Array]:
+    """Return the enclosures of single roots after an interval Newton step with Arb values.
+
+    Args:
+        lower: proven lower ends, shape ``(R,)``, each enclosure holding exactly one root.
+        upper: proven upper ends.
+        guess: where the values were taken, shape ``(R,)``.
+        values: Arb enclosures of ``g`` there.
+        slopes: ends of the derivative between guess and root, shape ``(R, 2)``; NaN: not known.
+
+    Guarantee: certified (mean value theorem).
+    """
+    low, high = slopes.T
+    new_lower, new_upper = lower.copy(), upper.copy()
+    with flint.ctx.workprec(_BITS):
+        for k, value in enumerate(values):
+            if not (low[k] > 0 or high[k] < 0) or not np.isfinite(low[k] + high[k]):
+                continue
+            slope = flint.arb(low[k]).union(flint.arb(high[k]))
+            bottom, top = _outside(flint.arb(guess[k]) - value / slope)
+            new_lower[k] = max(lower[k], bottom)
+            new_upper[k] = min(upper[k], top)
+    return new_lower, new_upper
 
 
 def _outside(ball: Any) -> tuple[float, float]:

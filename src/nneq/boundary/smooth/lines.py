@@ -25,7 +25,7 @@ from nneq.boundary.results import (
     Solutions,
     Status,
 )
-from nneq.boundary.smooth.finish import Exact
+from nneq.boundary.smooth.finish import Exact, newton
 from nneq.boundary.smooth.identical import LIMIT, vanishes
 from nneq.boundary.smooth.isolate import OPEN, Pieces, Runs, isolate, merge, quiet
 from nneq.boundary.smooth.rivals import Filter
@@ -346,28 +346,27 @@ class _Answers:
         if not tight:
             below, above, _ = enclose(self.slices, line, low, high, guess, fuzz)
             return below, above
+        values = self._arb_values(line, guess)
         # the slope over the run is enough where the guess is as good as float64 gets
-        first, last = self._tightened(line, low, high, guess, runs.steep[places])
-        wide = last - first > 8 * UNIT * np.maximum(1.0, np.abs(guess))
-        if wide.any():
-            guess = np.clip(guess, first, last)[wide]
-            below, above, slopes = enclose(self.slices, line[wide], low[wide], high[wide], guess)
-            guess = np.clip(guess, below, above)
-            below, above = self._tightened(line[wide], below, above, guess, slopes)
+        first, last = newton(low, high, guess, values, runs.steep[places])
+        wide = np.flatnonzero(last - first > 8 * UNIT * np.maximum(1.0, np.abs(guess)))
+        if len(wide):
+            ends = enclose(self.slices, line[wide], low[wide], high[wide], guess[wide])
+            below, above, slopes = ends
+            below, above = newton(below, above, guess[wide], [values[k] for k in wide], slopes)
             first[wide] = np.maximum(first[wide], below)
             last[wide] = np.minimum(last[wide], above)
         return first, last
 
-    def _tightened(
-        self, line: Array, low: Array, high: Array, guess: Array, slopes: Array
-    ) -> tuple[Array, Array]:
-        below, above = low.copy(), high.copy()
+    def _arb_values(self, line: Array, points: Array) -> list[Any]:
+        """Return ``g`` in Arb at points of lines."""
+        values: list[Any] = [None] * len(line)
         for k in np.unique(line):
-            mine = line == k
-            below[mine], above[mine] = self.exact(int(k)).tighten(
-                low[mine], high[mine], guess[mine], slopes[mine]
-            )
-        return below, above
+            mine = np.flatnonzero(line == k)
+            found = self.exact(int(k)).values(list(points[mine]))
+            for place, value in zip(mine, found, strict=True):
+                values[place] = value
+        return values
 
     def _record(self, line: int, low: float, high: float, value: float, rising: bool) -> None:
         crossing: Crossing = "up" if rising else "down"

@@ -26,9 +26,10 @@ __all__ = ["Rays", "panels", "ray_signs"]
 Array = np.ndarray[Any, Any]
 
 _UP = 1.0 + 64 * UNIT
-_DOUBLINGS = 60
-_CORE = 4.0
-_PER_OCTAVE = 2
+_OCTAVES = 120
+_ROWS = 256
+_CORE = 1.0
+_PER_OCTAVE = 3
 
 
 class Line:
@@ -85,6 +86,8 @@ class Rays:
     def affine(self, node: ir.Affine, args: Sequence[Line]) -> Line:
         """Return the mapped lines."""
         base = self._balls.affine(node, [a.base for a in args])
+        if all(_flat(value) for value in args):
+            return _constant(base)
         slope: Ball | None = None
         for term, value in zip(node.terms, args, strict=True):
             part = Ball(*linear(term.map, value.slope.mid, value.slope.rad, zeros=True))
@@ -197,14 +200,14 @@ def _put(
     )
 
 
-def ray_signs(slices: Slices, line: Array, start: Array, side: int) -> Array:
+def ray_signs(slices: Slices, line: Array, start: Array, side: Array) -> Array:
     """Return the proven sign of ``g`` on whole rays: 1, -1 or 0 (not proven).
 
     Args:
         slices: the network on its lines, ``d = 1``.
         line: which line, shape ``(B,)``.
         start: ``T > 0``: the ray is ``t >= T`` for ``side = 1``, ``t <= -T`` for ``side = -1``.
-        side: 1 or -1.
+        side: 1 or -1, shape ``(B,)``.
     """
     arithmetic = Rays(start)
 
@@ -212,8 +215,11 @@ def ray_signs(slices: Slices, line: Array, start: Array, side: int) -> Array:
         (slope,) = front.slopes
         row = slope if slope.mid.shape[0] == 1 else slope[line]
         shape = (len(line), *front.value.shape[1:])
-        mid = np.broadcast_to(row.mid * side, shape)
-        return Line(front.value[line], Ball(mid, np.broadcast_to(row.rad, shape)))
+        turned = side.reshape(-1, *(1,) * (len(shape) - 1))
+        return Line(
+            front.value[line],
+            Ball(row.mid * turned, np.broadcast_to(row.rad, shape)),
+        )
 
     low, high = (end.reshape(-1) for end in slices.walk(arithmetic, lift)(arithmetic.ends))
     return np.where(low > 0, 1, np.where(high < 0, -1, 0)).astype(np.int8)
@@ -227,23 +233,18 @@ def panels(
     lines = slices.lines
     beyond: dict[int, list[Interval]] = {}
     reach = {1: np.full(lines, high), -1: np.full(lines, -low)}
+    least = {}
     for side, end, other in ((1, high, low), (-1, -low, -high)):
-        if not math.isinf(end):
-            continue
-        least = max(1.0, 2.0 * abs(other)) if math.isfinite(other) else 1.0
-        start = np.full(lines, least)
-        live = np.arange(lines)
-        for _ in range(_DOUBLINGS):
-            if not len(live) or clock.over:
-                break
-            clock.spend(len(live))
-            live = live[ray_signs(slices, live, start[live], side) == 0]
-            start[live] *= 4.0
-        for k in live.tolist():
-            start[k] = least * 4.0**5
-            tail = (float(start[k]), math.inf) if side == 1 else (-math.inf, -float(start[k]))
+        if math.isinf(end):
+            least[side] = max(1.0, 2.0 * abs(other)) if math.isfinite(other) else 1.0
+    for (side, k), octave in _quiet_beyond(slices, least, clock).items():
+        if octave is None:
+            start = least[side] * 4.0**5
+            tail = (start, math.inf) if side == 1 else (-math.inf, -start)
             beyond.setdefault(k, []).append(tail)
-        reach[side] = start
+        else:
+            start = math.ldexp(least[side], octave)
+        reach[side][k] = start
     rows = []
     for k in range(lines):
         edges = _edges(-float(reach[-1][k]), float(reach[1][k]))
@@ -252,9 +253,38 @@ def panels(
     return line, left, right, beyond
 
 
+def _quiet_beyond(
+    slices: Slices, least: dict[int, float], clock: Clock
+) -> dict[tuple[int, int], int | None]:
+    """Return, for every end of every line, the smallest tried octave beyond which ``g`` has a sign.
+
+    Several octaves of all open ends are examined together: on few lines a product with many rows
+    costs little more than one with a single row.
+    """
+    found: dict[tuple[int, int], int | None] = {}
+    live = [(side, k) for side in least for k in range(slices.lines)]
+    octave = 0
+    while live and octave < _OCTAVES and not clock.over:
+        count = min(_OCTAVES - octave, max(2, min(12, _ROWS // len(live))))
+        octaves = np.arange(octave, octave + count)
+        sides, lines = (np.repeat(part, count) for part in np.array(live).T)
+        starts = np.concatenate([np.ldexp(least[side], octaves) for side, _ in live])
+        clock.spend(len(starts))
+        parts = np.array_split(np.arange(len(starts)), max(1, len(starts) // slices.batch))
+        signs = np.concatenate(
+            [ray_signs(slices, lines[part], starts[part], sides[part]) for part in parts]
+        ).reshape(len(live), count)
+        first = np.where(signs.any(axis=1), (signs != 0).argmax(axis=1), -1).tolist()
+        found.update((end, octave + k) for end, k in zip(live, first, strict=True) if k >= 0)
+        live = [end for end, k in zip(live, first, strict=True) if k < 0]
+        octave += count
+    found.update(dict.fromkeys(live))
+    return found
+
+
 def _edges(low: float, high: float) -> Array:
     """Return interval ends: even near 0, geometric outwards."""
-    core = np.linspace(-_CORE, _CORE, 33)
+    core = np.linspace(-_CORE, _CORE, 9)
     ends = [core]
     far = max(abs(low), abs(high))
     if far > _CORE:
