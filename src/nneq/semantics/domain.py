@@ -117,12 +117,53 @@ class Domain:
             spread = self.radius[:, None] * dual * (1 + slack)
             spread = spread + slack * _dot(size, np.abs(self.middle)) + TINY
             low, high = np.fmax(low, middle - spread), np.fmin(high, middle + spread)
+            if self._is_cut:
+                low, high = np.fmax(low, -self._most(-rows)), np.fmin(high, self._most(rows))
         if self.way is not None and self.length is not None and self.radius is not None:
             side = self._side(rows)
             spread = side * (1 + slack) + slack * _dot(size, np.abs(self.center)) + TINY
             low, high = np.fmax(low, middle - spread), np.fmin(high, middle + spread)
         pad = 4 * UNIT
         return low - pad * np.abs(low), high + pad * np.abs(high)
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether a box cuts its ball, so that both together say more than each alone."""
+        return self.radius is not None and bool((self.reach < self.radius[:, None]).any())
+
+    def _most(self, rows: Array) -> Array:
+        r"""Return upper bounds of ``rows @ x`` over box and ball together, ``(B, K)``.
+
+        Weak duality: for every :math:`\mu \ge 0` and :math:`d = x - m` in the box
+
+        .. math:: \lambda d \le \mu U^p + \sum_i \max_{d_i} (\lambda_i d_i - \mu |d_i|^p),
+
+        with ``p = 1`` or 2; the :math:`\mu` tried is the best one up to rounding.
+        """
+        if self.middle is None or self.radius is None:
+            msg = "these sets are no overlaps with balls"
+            raise TypeError(msg)
+        pad = 4 * UNIT * (np.abs(self.center) + self.reach + np.abs(self.middle))
+        low = (self.center - self.reach - self.middle - pad)[:, None]
+        high = (self.center + self.reach - self.middle + pad)[:, None]
+        radius = self.radius[:, None, None]
+        size = np.abs(rows)
+        if self.norm == "l1":
+            price, power = _knapsack_price(rows, size, low, high, radius), 1
+            place = np.clip(0.0, low, high)
+            far = np.where(rows > 0, high, low)
+            place = np.where(size > price, far, place)
+        else:
+            price, power = _quadratic_price(rows, size, low, high, radius), 2
+            with np.errstate(all="ignore"):
+                place = np.clip(np.nan_to_num(rows / (2 * price)), low, high)
+        gain, cost = rows * place, price * np.abs(place) ** power
+        budget = price * radius**power
+        total = (gain - cost).sum(axis=-1) + budget[..., 0] + _dot(rows, self.middle)
+        error = (size * np.abs(place) + cost).sum(axis=-1) + budget[..., 0]
+        error = error + _dot(size, np.abs(self.middle))
+        total = total + 4 * gamma(rows.shape[-1] + 16) * error + TINY
+        return np.where(np.isnan(total), np.inf, total)
 
     def _side(self, rows: Array) -> Array:
         """Return bounds of ``|rows @ (x - center)|`` on cylinders, ``(B, K)``."""
@@ -138,6 +179,33 @@ class Domain:
             (np.abs(along) + 1e-13 * whole) * self.length[:, None]
             + across * (1 + 8 * UNIT) * self.radius[:, None]
         )
+
+
+def _knapsack_price(rows: Array, size: Array, low: Array, high: Array, radius: Array) -> Array:
+    """Return what a unit of the ``l1`` radius is worth: the radius goes to the steepest inputs."""
+    nearest = np.clip(0.0, low, high)
+    room = np.where(rows > 0, high - nearest, nearest - low)
+    order = np.argsort(-size, axis=-1)
+    used = np.cumsum(np.take_along_axis(room, order, axis=-1), axis=-1)
+    used = used + np.abs(nearest).sum(axis=-1, keepdims=True)
+    last = (used >= radius).argmax(axis=-1)[..., None]
+    price = np.take_along_axis(np.take_along_axis(size, order, axis=-1), last, axis=-1)
+    return np.where(used[..., -1:] >= radius, price, 0.0)
+
+
+def _quadratic_price(rows: Array, size: Array, low: Array, high: Array, radius: Array) -> Array:
+    """Return (numerically) the multiplier of the squared radius."""
+    price = _norm2(rows)[..., None] / (2 * radius)
+    with np.errstate(all="ignore"):
+        for _ in range(4):
+            place = rows / (2 * price)
+            held = (place <= low) | (place >= high)
+            fixed = np.where(held, np.clip(place, low, high), 0.0)
+            free = np.where(held, 0.0, size)
+            left = radius**2 - (fixed * fixed).sum(axis=-1, keepdims=True)
+            new = np.sqrt((free * free).sum(axis=-1, keepdims=True) / (4 * left))
+            price = np.where(np.isfinite(new) & (left > 0) & (new > 0), new, price)
+    return np.where(np.isfinite(price), price, 0.0)
 
 
 def _norm2(rows: Array) -> Array:

@@ -21,9 +21,10 @@ import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Certificate, Clock, Enclosed, Nearest, Sampled, Status
+from nneq.boundary.smooth.cuts import cut_boxes
 from nneq.boundary.smooth.search import Bracket, Oracle, newton_points, tied_points, values
 from nneq.errors import NneqError
-from nneq.semantics.ball import UNIT
+from nneq.semantics.ball import TINY, UNIT
 from nneq.semantics.domain import Domain, Norm
 from nneq.semantics.linear_bounds import Forms
 
@@ -42,6 +43,8 @@ _LOW_DIMENSION = 3
 _MIDDLE_DIMENSION = 6
 _MOST_WIDE = 256  # with many inputs boxes hardly help
 _SLICES = 6
+_MOST_CUT = 256  # boxes for one radius
+_WORTH = 0.75
 _ORDERS = {"l2": 2.0, "linf": np.inf, "l1": 1.0}
 
 
@@ -124,8 +127,11 @@ class _Search:
             return
         self._search()
         self._ball()
-        if self.norm == "l2" and self.x.shape[0] > _LOW_DIMENSION and self.upper < np.inf:
-            self._caps()
+        if self.x.shape[0] > _LOW_DIMENSION and self.upper < np.inf:
+            if self.norm == "l2":
+                self._enlarge(self._cap_is_free)
+            elif not self.large:
+                self._enlarge(self._ball_is_free)
         if not self.clock.over:
             self._split()
 
@@ -297,17 +303,62 @@ class _Search:
             else:
                 high = middle
 
-    def _caps(self) -> None:
-        """Enlarge the euclidean ball by cutting the part where zeros can be into slices."""
+    def _enlarge(self, is_free: Callable[[float], bool]) -> None:
+        """Raise the lower bound by bisection with a better proof than one bound of the ball."""
         low, high = self.lower, self.upper
         for _ in range(2 if self.large else 7):
             radius = 0.5 * low + 0.5 * high
             if self.clock.over or high - low < 5e-3 * self.upper:
                 break
-            if self._cap_is_free(radius):
+            if is_free(radius):
                 low = self.lower = radius
             else:
                 high = radius
+
+    def _ball_is_free(self, radius: float) -> bool:
+        """Return whether the ball is proven free by cutting off what a bound decides, and halving.
+
+        A box from which the bound cuts little is halved, the others are examined again.
+        """
+        low, high = (self.x - radius)[None], (self.x + radius)[None]
+        left = _MOST_CUT
+        while len(low):
+            left -= len(low)
+            if left < 0 or self.clock.over:
+                return False
+            domain = self._overlap(low, high, radius)
+            self.clock.spend(len(low))
+            self.examined += len(low)
+            forms, lost, steep = self.oracle.examine(domain)
+            free = forms.low[:, 0] > 0 if self.sign > 0 else forms.high[:, 0] < 0
+            alive = ~(free | lost)
+            below, above = self._cut(forms, low, high, radius)
+            alive &= (below <= above).all(axis=1) & (self._box_far(below, above) <= radius)
+            share = ((above - below) / np.maximum(high - low, TINY)).min(axis=1)
+            low, high, steep, share = below[alive], above[alive], steep[alive], share[alive]
+            again = share < _WORTH
+            halves = self._halved(low[~again], high[~again], steep[~again])
+            low = np.concatenate([low[again], halves[0]])
+            high = np.concatenate([high[again], halves[1]])
+        return True
+
+    def _cut(self, forms: Forms, low: Array, high: Array, radius: float) -> tuple[Array, Array]:
+        """Return the boxes without what the linear bounds prove free."""
+        if self.sign > 0:
+            rows, offset = forms.slope_low[:, 0], forms.offset_low[:, 0]
+        else:
+            rows, offset = -forms.slope_high[:, 0], -forms.offset_high[:, 0]
+        return cut_boxes(low, high, rows, offset, self.x, radius, self.norm)
+
+    @staticmethod
+    def _halved(low: Array, high: Array, steep: Array) -> tuple[Array, Array]:
+        """Return the halves of boxes, cut along the input that matters most."""
+        axis = (steep * (high - low)).argmax(axis=1)
+        rows = np.arange(len(low))
+        cut = 0.5 * low[rows, axis] + 0.5 * high[rows, axis]
+        first, second = high.copy(), low.copy()
+        first[rows, axis], second[rows, axis] = cut, cut
+        return np.concatenate([low, second]), np.concatenate([first, high])
 
     def _cap_is_free(self, radius: float) -> bool:
         r"""Return whether the ball is proven free, slice by slice.
@@ -411,13 +462,10 @@ class _Search:
         if not alive.any():
             return []
         self._improve(low[alive], high[alive])
+        low, high = self._cut(forms, low, high, goal)
+        alive &= (low <= high).all(axis=1)
         low, high, bound = low[alive], high[alive], bound[alive]
-        axis = (steep[alive] * (high - low)).argmax(axis=1)
-        rows = np.arange(len(low))
-        cut = 0.5 * low[rows, axis] + 0.5 * high[rows, axis]
-        first, second = high.copy(), low.copy()
-        first[rows, axis], second[rows, axis] = cut, cut
-        lows, highs = np.concatenate([low, second]), np.concatenate([first, high])
+        lows, highs = self._halved(low, high, steep[alive])
         bounds = np.maximum(np.concatenate([bound, bound]), self._box_far(lows, highs))
         # a box that cannot be halved keeps its bound for ever: the lower bound stops there
         return [(float(b), p, q) for b, p, q in zip(bounds, lows, highs, strict=True) if b < goal]
