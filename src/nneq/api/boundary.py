@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -205,6 +206,7 @@ class Boundary:
         precision: Precision = "real",
         budget: Budget | None = None,
         progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> Any:
         """Return all real solutions for one input, the others fixed.
 
@@ -216,6 +218,8 @@ class Boundary:
             precision: ``float32`` widens the statement to the network as executed in float32.
             budget: limits; None is no limit.
             progress: called with a fraction from 0 to 1.
+            executor: any ``concurrent.futures.Executor``; its workers share the boxes of the
+                certified engine, and the pieces of exact lines through large networks.
 
         Returns:
             :class:`Solutions`; a list of them when ``at`` holds arrays.
@@ -236,7 +240,7 @@ class Boundary:
             {other: float(line[k]) for k, other in enumerate(self.frame.inputs) if k != place}
             for line in (origins if origins.shape[1] <= _SHOWN_INPUTS else origins[:0])
         ]
-        call = self._call(budget, progress, precision, exact=exact)
+        call = self._call(budget, progress, precision, exact=exact, executor=executor)
         found = call.lines(origins, direction, _domain(domain), name)
         if fixed:
             found = [_with_at(one, at_line) for one, at_line in zip(found, fixed, strict=True)]
@@ -251,6 +255,7 @@ class Boundary:
         precision: Precision = "real",
         budget: Budget | None = None,
         progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> Solutions:
         """Return all crossings on the segment from ``start`` to ``end``, in ``t`` of [0, 1].
 
@@ -261,6 +266,7 @@ class Boundary:
             precision: see :meth:`solve`.
             budget: limits.
             progress: called with a fraction from 0 to 1.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: points of the wrong size, not finite, or equal.
@@ -272,7 +278,7 @@ class Boundary:
         if np.array_equal(a, b):
             msg = "the segment has zero length: both ends are the same point"
             raise NneqError(msg)
-        call = self._call(budget, progress, precision, exact=exact)
+        call = self._call(budget, progress, precision, exact=exact, executor=executor)
         return call.lines(a[None], b - a, (0.0, 1.0), _LINE_NAME)[0]
 
     def _call(
@@ -282,9 +288,11 @@ class Boundary:
         precision: Precision = "real",
         *,
         exact: bool = False,
+        executor: Executor | None = None,
     ) -> Call:
         outputs = self.equations.network if self._linear_outputs else None
-        return Call(self.problem, started(budget), exact, precision, progress, outputs)
+        clock = started(budget, executor)
+        return Call(self.problem, clock, exact, precision, progress, outputs)
 
     @cached_property
     def _linear_outputs(self) -> bool:
@@ -301,6 +309,7 @@ class Boundary:
         precision: Precision = "real",
         budget: Budget | None = None,
         progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> Curve:
         """Return the boundary in a box with two free inputs: every component.
 
@@ -311,6 +320,7 @@ class Boundary:
             precision: see :meth:`solve`.
             budget: limits.
             progress: called with a fraction from 0 to 1.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: a box with another number of free inputs, unknown names, bad intervals.
@@ -318,7 +328,7 @@ class Boundary:
         Guarantee: exact (piecewise linear) or certified topology (Plantinga and Vegter 2004).
         """
         part = self.frame.slice(box, at, free=2)
-        return self._call(budget, progress, precision, exact=exact).plane(part)
+        return self._call(budget, progress, precision, exact=exact, executor=executor).plane(part)
 
     def surface(
         self,
@@ -328,6 +338,7 @@ class Boundary:
         precision: Precision = "real",
         budget: Budget | None = None,
         progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> Surface:
         """Return the boundary in a box with three free inputs as a triangle mesh.
 
@@ -337,6 +348,7 @@ class Boundary:
             precision: see :meth:`solve`.
             budget: limits.
             progress: called with a fraction from 0 to 1.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: a box with another number of free inputs, unknown names, bad intervals.
@@ -344,7 +356,7 @@ class Boundary:
         Guarantee: exact facets (piecewise linear) or certified topology.
         """
         part = self.frame.slice(box, at, free=3)
-        return self._call(budget, progress, precision).space(part)
+        return self._call(budget, progress, precision, executor=executor).space(part)
 
     def regions(
         self,
@@ -356,6 +368,7 @@ class Boundary:
         limit: int = 1_000_000,
         budget: Budget | None = None,
         progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> PiecewiseBoundary:
         """Return every linear region in a box of two to six free inputs, and the boundary pieces.
 
@@ -367,6 +380,7 @@ class Boundary:
             limit: the largest number of regions; a larger estimate is refused.
             budget: limits.
             progress: called with a fraction from 0 to 1.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: a bad box.
@@ -397,7 +411,7 @@ class Boundary:
             directions,
             chosen,
             names=names,
-            clock=started(budget),
+            clock=started(budget, executor),
             exact=exact,
             limit=limit,
             progress=progress,
@@ -437,6 +451,7 @@ class Boundary:
         precision: Precision = "real",
         budget: Budget | None = None,
         progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> Nearest:
         """Return the boundary point found nearest to ``x`` and a proven lower bound.
 
@@ -446,6 +461,7 @@ class Boundary:
             precision: see :meth:`solve`.
             budget: limits; None allows 10 seconds.
             progress: called with a fraction from 0 to 1.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: a bad point, an unknown norm.
@@ -456,7 +472,7 @@ class Boundary:
             msg = f"unknown norm {norm!r}; use 'l2', 'linf' or 'l1'"
             raise NneqError(msg)
         point = self.frame.point(x)
-        call = self._call(budget or _TEN_SECONDS, progress, precision)
+        call = self._call(budget or _TEN_SECONDS, progress, precision, executor=executor)
         return call.nearest(point, norm)
 
     def excludes(
@@ -467,6 +483,7 @@ class Boundary:
         precision: Precision = "real",
         budget: Budget | None = None,
         progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> Verdict:
         """Return a proof that the box is free of the boundary, a witness, or undecided.
 
@@ -476,6 +493,7 @@ class Boundary:
             precision: see :meth:`solve`.
             budget: limits; None allows 10 seconds.
             progress: called with a fraction from 0 to 1.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: a bad box.
@@ -483,11 +501,17 @@ class Boundary:
         Guarantee: certified.
         """
         part = self.frame.slice(box, at)
-        call = self._call(budget or _TEN_SECONDS, progress, precision)
+        call = self._call(budget or _TEN_SECONDS, progress, precision, executor=executor)
         return call.excludes(part.full_box)
 
     def solve_graph(
-        self, variable: str, box: BoxLike, at: At = None, *, budget: Budget | None = None
+        self,
+        variable: str,
+        box: BoxLike,
+        at: At = None,
+        *,
+        budget: Budget | None = None,
+        executor: Executor | None = None,
     ) -> Any:
         """Return the parts of a box on which ``variable = g(others)`` is proven.
 
@@ -496,6 +520,7 @@ class Boundary:
             box: intervals of the free inputs.
             at: the other inputs.
             budget: limits; None allows 10 seconds.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: a bad box, or ``variable`` fixed.
@@ -511,7 +536,7 @@ class Boundary:
         if place not in part.places:
             msg = f"{variable} must have an interval of positive width in the box"
             raise NneqError(msg)
-        clock = started(budget or _TEN_SECONDS)
+        clock = started(budget or _TEN_SECONDS, executor)
         return graph.solve_graph(self.problem, place, part.full_box, clock=clock)
 
     def asymptotes(
@@ -520,6 +545,7 @@ class Boundary:
         free: Sequence[str] | None = None,
         *,
         budget: Budget | None = None,
+        executor: Executor | None = None,
     ) -> Any:
         """Return the lines that unbounded branches approach in the plane of two inputs.
 
@@ -527,6 +553,7 @@ class Boundary:
             at: the other inputs.
             free: the two free inputs; the inputs not in ``at`` when None.
             budget: limits; None is no limit.
+            executor: see :meth:`solve`.
 
         Raises:
             NneqError: not exactly two free inputs.
@@ -548,7 +575,9 @@ class Boundary:
         origin = self.frame.fixed(at, places)
         directions = np.zeros((origin.size, 2))
         directions[places, (0, 1)] = 1.0
-        return asymptotes.asymptotes(self.problem, origin, directions, clock=started(budget))
+        return asymptotes.asymptotes(
+            self.problem, origin, directions, clock=started(budget, executor)
+        )
 
     def plot(self, box: BoxLike, at: At = None, ax: Any = None) -> Any:
         """Draw the boundary in a box with two free inputs; needs matplotlib.

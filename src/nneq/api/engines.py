@@ -7,6 +7,7 @@ goes to the certified engine, whose bounds can be widened.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,16 +44,22 @@ def check_precision(precision: str) -> None:
         raise NneqError(msg)
 
 
-def started(budget: Budget | None) -> Clock:
+def started(budget: Budget | None, executor: Executor | None = None) -> Clock:
     """Return the running clock of a budget; None is no limit.
 
     Raises:
-        NneqError: not a budget.
+        NneqError: not a budget, or not an executor.
     """
+    if executor is not None and not isinstance(executor, Executor):
+        msg = (
+            "executor must be a concurrent.futures.Executor, such as ProcessPoolExecutor() or "
+            f"Dask's Client.get_executor(), got {executor!r}"
+        )
+        raise NneqError(msg)
     if budget is not None and not isinstance(budget, Budget):
         msg = f"budget must be nneq.Budget(seconds=...), got {budget!r}"
         raise NneqError(msg)
-    return (budget or Budget()).start()
+    return (budget or Budget()).start(executor)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
@@ -386,6 +387,7 @@ class Equations:
         precision: str = "real",
         budget: Budget | None = None,
         progress: Callable[[float], None] | None = None,
+        executor: Executor | None = None,
     ) -> DecisionMap:
         """Return which output is largest where: all decision curves, junctions and regions.
 
@@ -395,6 +397,7 @@ class Equations:
             precision: ``real``, or ``float32`` for the network as executed in float32.
             budget: limits; None is no limit.
             progress: called with a fraction from 0 to 1.
+            executor: any ``concurrent.futures.Executor``; its workers share the work.
 
         Raises:
             NneqError: fewer than two outputs, a bad box.
@@ -416,7 +419,7 @@ class Equations:
             part.box,
             names=(part.names[0], part.names[1]),
             precision=precision,
-            clock=started(budget),
+            clock=started(budget, executor),
             progress=progress,
         )
         return found.named(frame.outputs)

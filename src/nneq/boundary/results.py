@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
@@ -126,17 +127,18 @@ class Budget:
             msg = f"a budget must be positive: {', '.join(bad)}"
             raise NneqError(msg)
 
-    def start(self) -> Clock:
-        """Start counting."""
-        return Clock(self)
+    def start(self, executor: Executor | None = None) -> Clock:
+        """Start counting; the executor shares the work of the call."""
+        return Clock(self, executor)
 
 
 class Clock:
-    """Counts what a call has used of its budget."""
+    """Counts what a call has used of its budget, and knows who may help with it."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, executor: Executor | None = None) -> None:
         """Start now."""
         self.budget = budget
+        self.executor = executor
         self.started = time.monotonic()
         self.boxes = 0
         self._limited = math.isfinite(budget.memory)

@@ -19,7 +19,9 @@ References:
 from __future__ import annotations
 
 import math
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from nneq.semantics import local_lines as local
 from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, gamma
 from nneq.semantics.domain import Domain
 from nneq.semantics.rows import Forms, Rows
+from nneq.semantics.shares import shared
 
 __all__ = ["Forms", "LinearBounds"]
 
@@ -37,6 +40,7 @@ Array = np.ndarray[Any, Any]
 
 _ROWS_LIMIT = 1 << 25
 _BATCH_LIMIT = 1 << 22
+_TASK = 64  # sets, for one worker
 
 
 @dataclass(eq=False)
@@ -61,17 +65,24 @@ class LinearBounds:
         precision: ``real``: the real-number function of the stored weights; ``float32``: also the
             network executed in float32 in any order of summation.
         adaptive: slopes of their own for lower and upper lines; None: at activations with kinks.
+        executor: shares large batches of sets among its workers; None: none.
 
     Guarantee: certified.
     """
 
     def __init__(
-        self, network: ir.Network, *, precision: str = "real", adaptive: bool | None = None
+        self,
+        network: ir.Network,
+        *,
+        precision: str = "real",
+        adaptive: bool | None = None,
+        executor: Executor | None = None,
     ) -> None:
         """Prepare the rows that do not depend on the sets."""
         self.network = network
         self.unit = UNIT32 if precision == "float32" else UNIT
         self.adaptive = adaptive
+        self.executor = executor
         self._balls = Balls(precision)
         self._needed = _needed(network)
         self._sloped = {
@@ -88,12 +99,18 @@ class LinearBounds:
 
     def __call__(self, domain: Domain, port: int = 0) -> Forms:
         """Return linear bounds of the entries of one output port on every set."""
-        parts = []
-        with np.errstate(all="ignore"):
-            for start in range(0, domain.count, self.batch):
-                state = self._run(domain[start : start + self.batch])
-                parts.append(self._forms(state, self.network.outputs[port].node))
+        size = self.batch if self.executor is None else min(self.batch, _TASK)
+        place = self.network.outputs[port].node
+        parts = shared(self.executor, partial(self._bounded, place), domain.count, size, domain)
         return _joined(parts) if len(parts) > 1 else parts[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs."""
+        return {**self.__dict__, "executor": None}
+
+    def _bounded(self, place: int, domain: Domain) -> Forms:
+        with np.errstate(all="ignore"):
+            return self._forms(self._run(domain), place)
 
     def ranges(self, domain: Domain) -> list[tuple[Array, Array]]:
         """Return proven ``(low, high)`` of every output port, shapes ``(B, *shape)``."""

@@ -8,6 +8,7 @@ points of any of the slices are then evaluated together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from nneq.ir.float64 import Float64
 from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, gamma, linear
 from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.ranges import is_kinked
+from nneq.semantics.shares import shared
 
 __all__ = ["Front", "Slices", "is_rough"]
 
@@ -25,6 +27,7 @@ Array = np.ndarray[Any, Any]
 
 _UP = 1.0 + 64 * UNIT
 _KEPT_WEIGHTS = 1 << 22  # 64 megabytes in all
+_TASKS = 16
 
 
 def is_rough(network: ir.Network) -> bool:
@@ -60,13 +63,21 @@ class Slices:
         origins: shape ``(L, n)``.
         directions: shape ``(n, d)`` for all slices, or ``(L, n, d)``.
         precision: ``"real"`` or ``"float32"``.
+        executor: shares the boxes of large batches among its workers; None: none.
     """
 
     def __init__(
-        self, network: ir.Network, origins: Array, directions: Array, *, precision: str = "real"
+        self,
+        network: ir.Network,
+        origins: Array,
+        directions: Array,
+        *,
+        precision: str = "real",
+        executor: Executor | None = None,
     ) -> None:
         """Compute the affine part of every slice."""
         self.network = network
+        self.executor = executor
         self.precision = precision
         self.float32 = precision == "float32"
         self.rough = is_rough(network)
@@ -86,6 +97,15 @@ class Slices:
             (int(np.prod(node.shape, dtype=int)) for _, node, *_ in self._program), default=1
         )
         self.batch = max(128, (1 << 17) // (2 * self.d + 1) // widest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs."""
+        return {**self.__dict__, "executor": None}
+
+    @property
+    def stride(self) -> int:
+        """How many boxes to ask for at once."""
+        return int(self.batch) * (1 if self.executor is None else _TASKS)
 
     # ---------------------------------------------------------------- the affine part
     def _walk_front(self, origins: Array, directions: Array) -> None:
@@ -226,13 +246,26 @@ class Slices:
             half: half-widths, shape ``(B, d)``, such that the box is inside centre +- half.
         """
         arithmetic = Jets(half, rough=self.rough, float32=self.float32)
+        if self.executor is None or len(line) <= self.batch:
+            return arithmetic, self._jets(line, centre, half)
+        parts = shared(self.executor, self._jets, len(line), self.batch, line, centre, half)
+        return arithmetic, [
+            Jet(
+                np.concatenate([jet.mid for jet in jets], axis=1),
+                np.concatenate([jet.rad for jet in jets], axis=1),
+            )
+            for jets in zip(*parts, strict=True)
+        ]
+
+    def _jets(self, line: Array, centre: Array, half: Array) -> list[Jet]:
+        arithmetic = Jets(half, rough=self.rough, float32=self.float32)
 
         def lift(front: Front) -> Jet:
             fuzz = _fuzz(front, line, np.abs(centre) + half) if self.float32 else None
             return arithmetic.front(*_placed(front, line, centre), fuzz)
 
         with np.errstate(all="ignore"):
-            return arithmetic, self._run(arithmetic, {}, lift)
+            return self._run(arithmetic, {}, lift)
 
     def balls(self, line: Array, t: Array, rad: Array | None = None) -> list[Ball]:
         """Return proven values of the outputs at points (or over boxes) of the slices.
@@ -266,7 +299,9 @@ class Slices:
         )
         if not (whole or exact.all()):
             return None
-        return Slices(self.network, self.origins, made, precision=self.precision)
+        return Slices(
+            self.network, self.origins, made, precision=self.precision, executor=self.executor
+        )
 
     def along_axis(self, points: Array, axis: int) -> Slices:
         """Return lines in the plane: through ``points`` in direction ``axis``, in its coordinate.
@@ -281,7 +316,7 @@ class Slices:
         made.rough, made.lines, made.d = self.rough, len(points), 1
         made.origins, made.directions = self.origins, self.directions
         made.outputs, made._program, made.depth = self.outputs, self._program, self.depth
-        made.batch = self.batch
+        made.batch, made.executor = self.batch, self.executor
         fixed = points.copy()
         fixed[:, axis] = 0.0
         made.fronts = {}

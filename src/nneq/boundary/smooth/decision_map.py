@@ -149,8 +149,12 @@ class _Search:
         self.first = np.array([i for i, _ in self.pairs])
         self.second = np.array([j for _, j in self.pairs])
         differences = pair_differences(network, self.pairs, apart=precision != "real")
-        self.slices = Slices(differences, origin[None], directions, precision=precision)
-        self.bounds = LinearBounds(restrict(differences, origin, directions), precision=precision)
+        self.slices = Slices(
+            differences, origin[None], directions, precision=precision, executor=clock.executor
+        )
+        self.bounds = LinearBounds(
+            restrict(differences, origin, directions), precision=precision, executor=clock.executor
+        )
         self.box, self.precision, self.clock, self.progress = box, precision, clock, progress
         self.low, self.high = np.array(box.low), np.array(box.high)
         self.lower = np.zeros(self.count)

@@ -82,7 +82,7 @@ class _Search:
     def __init__(
         self, problem: Problem, box: Box, precision: str, clock: Clock, progress: Progress
     ) -> None:
-        self.oracle = Oracle(problem, precision)
+        self.oracle = Oracle(problem, precision, clock.executor)
         self.precision = precision
         self.clock = clock
         self.progress = progress

@@ -85,8 +85,12 @@ class _Search:
         self.origin = np.where(low == high, low, 0.0)
         directions = np.zeros((len(low), len(free)))
         directions[free, range(len(free))] = 1.0
-        self.slices = Slices(problem.network, self.origin[None], directions)
-        self.bounds = LinearBounds(restrict(problem.network, self.origin, directions))
+        self.slices = Slices(
+            problem.network, self.origin[None], directions, executor=clock.executor
+        )
+        self.bounds = LinearBounds(
+            restrict(problem.network, self.origin, directions), executor=clock.executor
+        )
         self.size = (high - low)[free]
         self.clock = clock
         self.low, self.high = low[free][None], high[free][None]

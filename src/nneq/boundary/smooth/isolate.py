@@ -102,8 +102,8 @@ def isolate(
                 break
             kinds = np.empty(len(line), dtype=np.int8)
             steep = np.empty((len(line), 2))
-            for start in range(0, len(line), slices.batch):
-                part = slice(start, start + slices.batch)
+            for start in range(0, len(line), slices.stride):
+                part = slice(start, start + slices.stride)
                 kinds[part], steep[part] = _classify(slices, line[part], low[part], high[part])
             boxes += len(line)
             clock.spend(len(line))

@@ -77,7 +77,13 @@ def solve_lines(
     origins = np.atleast_2d(np.asarray(origins, dtype=np.float64))
     directions = np.asarray(directions, dtype=np.float64)[..., None]
     begun = time.perf_counter()
-    slices = Slices(problem.posed(precision), origins, directions, precision=precision)
+    slices = Slices(
+        problem.posed(precision),
+        origins,
+        directions,
+        precision=precision,
+        executor=clock.executor,
+    )
     line, low, high, beyond = start_boxes(slices, domain, clock)
     zeros: list[tuple[int, float, float]] = []
     if precision == "real" and problem.network.parameter_count <= LIMIT:

@@ -103,7 +103,7 @@ class _Search:
         clock: Clock,
         progress: Progress,
     ) -> None:
-        self.oracle = Oracle(problem, precision)
+        self.oracle = Oracle(problem, precision, clock.executor)
         self.network = problem.network
         self.x = x
         self.norm = norm

@@ -62,7 +62,13 @@ def trace_plane(
     begun = time.perf_counter()
     origin = np.asarray(origin, dtype=np.float64)
     directions = np.asarray(directions, dtype=np.float64)
-    slices = Slices(problem.posed(precision), origin[None], directions, precision=precision)
+    slices = Slices(
+        problem.posed(precision),
+        origin[None],
+        directions,
+        precision=precision,
+        executor=clock.executor,
+    )
     frame = Frame((box.low[0], box.low[1]), (box.high[0], box.high[1]))
     rivals = Filter(problem, origin, directions, precision) if problem.rivals else None
 

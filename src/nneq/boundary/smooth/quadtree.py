@@ -96,6 +96,8 @@ class Subdivision:
         self.screen, self.wanted = screen, extra
         widths = [int(np.prod(node.shape, dtype=int)) for node in slices.network.nodes]
         self.batch = max(64, (1 << 19) // max(64, 6 * max(widths)))
+        if slices.executor is not None:
+            self.batch = max(self.batch, slices.stride)
         self.examined = 0
         self.turned = Turned(slices, frame, clock) if slices.rough else None
 

@@ -6,6 +6,7 @@ those signs are proven.  Where ``g`` is continuous the segment then holds a zero
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,16 +68,21 @@ class Oracle:
     Args:
         problem: the question.
         precision: ``real`` or ``float32``.
+        executor: shares large batches among its workers.
     """
 
-    def __init__(self, problem: Problem, precision: str = "real") -> None:
+    def __init__(
+        self, problem: Problem, precision: str = "real", executor: Executor | None = None
+    ) -> None:
         """Prepare the linear bounds."""
         self.problem = problem
         self.network = problem.network
         self.precision = precision
-        self.bounds = LinearBounds(problem.posed(precision), precision=precision)
+        self.bounds = LinearBounds(problem.posed(precision), precision=precision, executor=executor)
         rivals = problem.rivals_posed(precision)
-        self.rivals = None if rivals is None else LinearBounds(rivals, precision=precision)
+        self.rivals = (
+            None if rivals is None else LinearBounds(rivals, precision=precision, executor=executor)
+        )
 
     @property
     def continuous(self) -> bool:

@@ -79,9 +79,11 @@ def trace_space(
     mesh, numerical to about 1e-12 of the box.
     """
     began = time.perf_counter()
-    slices = Slices(problem.posed(precision), origin[None], directions, precision=precision)
+    executor = clock.executor
+    posed = problem.posed(precision)
+    slices = Slices(posed, origin[None], directions, precision=precision, executor=executor)
     bounds = LinearBounds(
-        restrict(problem.posed(precision), origin, directions), precision=precision
+        restrict(posed, origin, directions), precision=precision, executor=executor
     )
     grid = Grid(np.array(box.low), np.array(box.high))
     screen = None
