@@ -1,18 +1,18 @@
 r"""Subdivision of a box in three dimensions until every cell is understood.
 
-A cell is dropped when ``g`` keeps a sign on it, accepted when any two gradients of the cell form an
-acute angle (in coordinates where the whole box is a cube), and split otherwise.  Cells on the rim
-of the box also need this for the derivatives along each face and edge of the rim they touch, or
-``g`` to keep a sign there.
+A cell is dropped when ``g`` keeps a sign on it, accepted when a partial derivative keeps one, so
+that the surface is a graph in the cell, and split otherwise.  Cells on the rim of the box also need
+a derivative along each face and edge of the rim they touch, or ``g`` to keep a sign there.
 
 References:
-    Plantinga and Vegter 2004, Isotopic approximation of implicit curves and surfaces.
+    Plantinga and Vegter 2004, Isotopic approximation of implicit curves and surfaces; Lin and Yap
+    2011, Adaptive isotopic approximation of nonsingular curves (the test by one derivative).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,17 @@ from nneq.semantics.domain import Domain
 from nneq.semantics.linear_bounds import LinearBounds
 from nneq.semantics.slices import Slices
 
-__all__ = ["DEEPEST", "DEEPEST_ROUGH", "Accepted", "Grid", "Tree", "subdivide"]
+__all__ = [
+    "DEEPEST",
+    "DEEPEST_ROUGH",
+    "Accepted",
+    "Grid",
+    "Tree",
+    "on_rim",
+    "one_way",
+    "subdivide",
+    "taylor",
+]
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
@@ -69,12 +79,25 @@ class Accepted:
     Args:
         index: shape ``(C, 3)``.
         steep: largest ``|dg/dt_m|`` on the cell in scaled coordinates, shape ``(C, 3)``.
-        acute: lower bound of the inner product of two gradients, scaled, shape ``(C,)``.
+        ways: least ``|dg/dt_m|`` on the cell, scaled, with its sign, shape ``(C, 3)``; 0: not
+            known.
     """
 
     index: Array
     steep: Array
-    acute: Array
+    ways: Array
+
+    def take(self, keep: Array) -> Accepted:
+        """Return some of the cells."""
+        return Accepted(self.index[keep], self.steep[keep], self.ways[keep])
+
+    def joined(self, other: Accepted) -> Accepted:
+        """Return the cells of both."""
+        return Accepted(
+            np.concatenate([self.index, other.index]),
+            np.concatenate([self.steep, other.steep]),
+            np.concatenate([self.ways, other.ways]),
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -174,35 +197,21 @@ class _Level:
         if not len(index):
             return index
         with np.errstate(all="ignore"):
-            low, high, mid, rad, noise = self._taylor(centre, half)
+            low, high, mid, rad, noise = taylor(self.slices, self.size, centre, half)
             open_ = ~((low > 0) | (high < 0))
-            acute = _acute(mid, rad)
-            good = open_ & (acute > 0) & self._rim(level, index, centre, half, mid, rad)
+            ways = one_way(mid, rad)
+            good = open_ & (ways != 0).any(axis=1) & self._rim(level, index, centre, half, ways)
             # where the value is smaller than its own error, nothing finer can be known
             lost = open_ & ~good & (np.maximum(high, -low) <= 16 * noise)
         if good.any():
             steep = np.abs(mid[good]) + rad[good]
-            self._accept(level, Accepted(index[good], steep, acute[good]))
+            new, old = Accepted(index[good], steep, ways[good]), self.tree.accepted.get(level)
+            self.tree.accepted[level] = new if old is None else old.joined(new)
         if lost.any():
             self.tree.undecided.append((level, index[lost]))
         return index[open_ & ~good & ~lost]
 
-    def _taylor(self, centre: Array, half: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """Return ends of the range, scaled gradient balls, and the rounding error."""
-        line = np.zeros(len(centre), dtype=np.int64)
-        arithmetic, (jet,) = self.slices.jets(line, centre, half)
-        low, high = arithmetic.range(jet)
-        fuzz = arithmetic.fuzz(jet).reshape(len(centre))
-        slopes = arithmetic.slopes(jet)
-        mid = np.stack([s.mid.reshape(-1) for s in slopes], axis=1) * self.size
-        rad = np.stack([s.rad.reshape(-1) for s in slopes], axis=1) * self.size
-        rad = (rad + 2 * UNIT * np.abs(mid)) * (1 + 8 * UNIT)
-        noise = arithmetic.value(jet).rad.reshape(-1) + fuzz
-        return low.reshape(-1) - fuzz, high.reshape(-1) + fuzz, mid, rad, noise
-
-    def _rim(
-        self, level: int, index: Array, centre: Array, half: Array, mid: Array, rad: Array
-    ) -> Array:
+    def _rim(self, level: int, index: Array, centre: Array, half: Array, ways: Array) -> Array:
         """Return the cells that pass on every face and edge of the box they touch."""
         good = np.ones(len(index), dtype=bool)
         last = (1 << level) - 1
@@ -211,36 +220,52 @@ class _Level:
             for ends in itertools.product((0, 1), repeat=len(axes)):
                 on = np.all([sides[m][e] for m, e in zip(axes, ends, strict=True)], axis=0) & good
                 free = [m for m in range(3) if m not in axes]
-                on &= ~(_acute(mid[:, free], rad[:, free]) > 0)
+                on &= ~(ways[:, free] != 0).any(axis=1)
                 if on.any():
                     here = np.flatnonzero(on)
-                    good[here] = self._signed(centre[here], half[here], axes, ends)
+                    at = on_rim(self.grid, centre[here], half[here], axes, ends)
+                    forms = self.bounds(Domain.box(at[0] - at[1], at[0] + at[1]))
+                    low, high, _, _, _ = taylor(self.slices, self.size, *at)
+                    good[here] = (low > 0) | (high < 0) | (forms.low[:, 0] > 0)
+                    good[here] |= forms.high[:, 0] < 0
         return good
 
-    def _signed(self, centre: Array, half: Array, axes: Any, ends: Any) -> Array:
-        """Return where ``g`` keeps a sign on a face or edge of cells."""
-        centre, half = centre.copy(), half.copy()
-        for m, end in zip(axes, ends, strict=True):
-            centre[:, m] = (self.grid.low, self.grid.high)[end][m]
-            half[:, m] = 0.0
-        forms = self.bounds(Domain.box(centre - half, centre + half))
-        low, high, _, _, _ = self._taylor(centre, half)
-        return np.asarray((low > 0) | (high < 0) | (forms.low[:, 0] > 0) | (forms.high[:, 0] < 0))
 
-    def _accept(self, level: int, new: Accepted) -> None:
-        old = self.tree.accepted.get(level)
-        if old is not None:
-            new = Accepted(
-                np.concatenate([old.index, new.index]),
-                np.concatenate([old.steep, new.steep]),
-                np.concatenate([old.acute, new.acute]),
-            )
-        self.tree.accepted[level] = new
+def on_rim(
+    grid: Grid, centre: Array, half: Array, axes: Sequence[int], ends: Sequence[int]
+) -> tuple[Array, Array]:
+    """Return the faces or edges in which cells meet sides of the box (``ends``: 0 low, 1 high)."""
+    centre, half = centre.copy(), half.copy()
+    for m, end in zip(axes, ends, strict=True):
+        centre[:, m] = (grid.low, grid.high)[end][m]
+        half[:, m] = 0.0
+    return centre, half
 
 
-def _acute(mid: Array, rad: Array) -> Array:
-    """Return a lower bound of the inner product of any two vectors of the boxes ``(B, m)``."""
-    size = np.abs(mid)
-    least = np.where(size >= rad, (size - rad) ** 2, -(rad - size) * (rad + size))
-    total = least.sum(axis=1)
-    return np.asarray(total - 32 * UNIT * ((size + rad) ** 2).sum(axis=1))
+def taylor(
+    slices: Slices, size: Array, centre: Array, half: Array
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return ends of the range, scaled gradient balls ``(C, 3)``, and the rounding error.
+
+    Args:
+        slices: ``g``.
+        size: of the whole box, shape ``(3,)``: derivatives are those by ``t / size``.
+        centre: shape ``(C, 3)``.
+        half: shape ``(C, 3)``.
+    """
+    line = np.zeros(len(centre), dtype=np.int64)
+    arithmetic, (jet,) = slices.jets(line, centre, half)
+    low, high = arithmetic.range(jet)
+    fuzz = arithmetic.fuzz(jet).reshape(len(centre))
+    slopes = arithmetic.slopes(jet)
+    mid = np.stack([s.mid.reshape(-1) for s in slopes], axis=1) * size
+    rad = np.stack([s.rad.reshape(-1) for s in slopes], axis=1) * size
+    rad = (rad + 2 * UNIT * np.abs(mid)) * (1 + 8 * UNIT)
+    noise = arithmetic.value(jet).rad.reshape(-1) + fuzz
+    return low.reshape(-1) - fuzz, high.reshape(-1) + fuzz, mid, rad, noise
+
+
+def one_way(mid: Array, rad: Array) -> Array:
+    """Return the least size of numbers in balls, with their sign; 0 where the sign is not known."""
+    least = np.abs(mid) - rad - 4 * UNIT * (np.abs(mid) + rad)
+    return np.where(least > 0, np.copysign(least, mid), 0.0)

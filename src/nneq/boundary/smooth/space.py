@@ -1,18 +1,21 @@
 r"""The surface :math:`g = 0` in a box of three free inputs, as a mesh with the right topology.
 
-The octree (:mod:`nneq.boundary.smooth.octree`) leaves cells on which any two gradients form an
-acute angle.  Connected cells are split to one size, every small cube is cut into six tetrahedra
-along the same diagonal (Freudenthal, Kuhn), and the surface of the piecewise linear interpolant
+The octree (:mod:`nneq.boundary.smooth.octree`) leaves cells on which a partial derivative keeps its
+sign.  Connected cells are split to one size, every small cube is cut into six tetrahedra along the
+same diagonal (Freudenthal, Kuhn), and the surface of the piecewise linear interpolant
 :math:`\hat g` of the corner values is the mesh.
 
-Why this is isotopic to :math:`g = 0`: each partial derivative of :math:`\hat g` on a tetrahedron is
-a difference quotient of ``g`` along an edge of the cube, so its gradient lies in the same interval
-box as those of ``g``.  At every point :math:`\nabla g(p)` therefore has a positive product with all
-gradients of :math:`(1 - s) g + s \hat g`, from all cubes that meet there and for all ``s`` in
-``[0, 1]``: its zero set moves without ever becoming singular (Clarke's implicit function theorem).
-On the rim of the box the same holds for the derivatives along its faces and edges.  Rounding of the
-corner values tilts :math:`\nabla \hat g` by at most the error over the edge; cells where that
-matters are returned as undecided.
+Why this is isotopic to :math:`g = 0`.  Asked of every corner of the cubes: one partial derivative,
+the same for all cubes that meet there, keeps one sign on them.  Let :math:`V` be the vector field
+that interpolates these directions between the corners (with hat functions).  In a cube it is a
+combination of directions in which ``g`` increases, and so does :math:`\hat g`, whose partial
+derivatives on a tetrahedron are difference quotients of ``g`` along edges of the same cube.  So
+both increase along the flow lines of :math:`V`, and each zero slides along its line from one
+surface to the other; it cannot leave the cubes, because outside both functions have the same sign.
+Corners on the rim of the box need a direction along the rim, or ``g`` to have a sign there.
+Rounding of the corner values changes a difference quotient by at most twice the error over the
+edge; a derivative that is not larger counts as unknown.  Cubes at corners for which no direction is
+found are returned as undecided.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +31,15 @@ from scipy import sparse
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Box, Clock, Enclosed, Status, Surface
-from nneq.boundary.smooth.octree import Accepted, Grid, Tree, subdivide
+from nneq.boundary.smooth.octree import (
+    Accepted,
+    Grid,
+    Tree,
+    on_rim,
+    one_way,
+    subdivide,
+    taylor,
+)
 from nneq.boundary.smooth.rivals import Filter
 from nneq.passes.restrict import restrict
 from nneq.semantics.linear_bounds import LinearBounds
@@ -39,6 +51,7 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
 
 _FINE = 5
+_FINER = 2
 _MOST_CELLS = 1_000_000
 _BATCH = 8192
 _CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
@@ -142,6 +155,25 @@ def _boxes(grid: Grid, cells: list[tuple[int, Array]]) -> tuple[Box, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True, eq=False)
+class _Corners:
+    """Corners of cubes of one size.
+
+    Args:
+        places: shape ``(V, 3)``.
+        fixed: whether a corner lies on the rim across each axis, shape ``(V, 3)``.
+        value: of ``g``, in float64, shape ``(V,)``.
+        error: of the value, shape ``(V,)``.
+        where: the corners of every cube, shape ``(C, 8)``.
+    """
+
+    places: Array
+    fixed: Array
+    value: Array
+    error: Array
+    where: Array
+
+
 class _Mesh:
     """Cells to triangles."""
 
@@ -156,12 +188,24 @@ class _Mesh:
         self.screened = screened
 
     def build(self) -> None:
-        """Mesh every connected group of cells at the size of its finest cell."""
+        """Mesh every connected group of cells at the size of its finest cell, or a little finer."""
         for cells in _groups(self.tree.accepted):
             level, group = self._one_size(cells)
+            corners = self._corners(level, group)
+            stuck = self._stuck(level, group, corners)
+            for _ in range(0 if self.tree.undecided else _FINER):
+                if not stuck.any() or 4 * len(group.index) > _MOST_CELLS or self.clock.over:
+                    break
+                # smaller cubes have sharper derivatives, which agree with those of more neighbours
+                group = self._split(level, group)
+                level += 1
+                corners = self._corners(level, group)
+                stuck = self._stuck(level, group, corners)
+            if stuck.any():
+                self.lost.append((level, group.index[stuck]))
             if len(group.index):
                 self.cubes += len(group.index)
-                self._march(level, group)
+                self._march(corners)
 
     def _one_size(self, cells: dict[int, Accepted]) -> tuple[int, Accepted]:
         """Split cells to the size of the finest; drop parts that the gradient keeps off zero."""
@@ -170,7 +214,7 @@ class _Mesh:
         for level in range(min(cells), target + 1):
             if level in cells:
                 own = cells[level]
-                current = own if current is None else _joined(current, own)
+                current = own if current is None else current.joined(own)
             if level == target or current is None:
                 continue
             late = self.clock.over and level >= _FINE
@@ -189,12 +233,12 @@ class _Mesh:
 
     def _split(self, level: int, cells: Accepted) -> Accepted:
         index = (2 * cells.index[:, None] + _CORNERS).reshape(-1, 3)
-        steep, acute = np.repeat(cells.steep, 8, axis=0), np.repeat(cells.acute, 8)
+        steep, ways = (np.repeat(part, 8, axis=0) for part in (cells.steep, cells.ways))
         centre, _ = self.grid.boxes(level + 1, index)
         value, error = self._values(centre)
         reach = 0.5 * 2.0 ** -(level + 1) * steep.sum(axis=1) * (1 + 1e-12)
         near = ~(np.abs(value) > error + reach)
-        return Accepted(index[near], steep[near], acute[near])
+        return Accepted(index, steep, ways).take(near)
 
     def _values(self, points: Array) -> tuple[Array, Array]:
         """Return values at points and bounds of their errors."""
@@ -209,16 +253,20 @@ class _Mesh:
         return np.concatenate(mids), np.concatenate(rads)
 
     # ------------------------------------------------------------------------------ triangles
-    def _march(self, level: int, cells: Accepted) -> None:
-        """Add the triangles of cubes of one size."""
+    def _corners(self, level: int, cells: Accepted) -> _Corners:
+        """Return the corners of cubes of one size, each once, with the values there."""
         corners = (cells.index[:, None] + _CORNERS).reshape(-1, 3)
         side = (1 << level) + 1
         keys = (corners[:, 0] * side + corners[:, 1]) * side + corners[:, 2]
-        unique, first, where = np.unique(keys, return_index=True, return_inverse=True)
-        places = self.grid.place(level, corners[first])
-        value, error = self._values(places)
-        where = where.reshape(-1, 8)
-        self._check(level, cells, error[where].max(axis=1), value, error, where)
+        _, first, where = np.unique(keys, return_index=True, return_inverse=True)
+        lattice = corners[first]
+        places = self.grid.place(level, lattice)
+        fixed = (lattice == 0) | (lattice == 1 << level)
+        return _Corners(places, fixed, *self._values(places), where.reshape(-1, 8))
+
+    def _march(self, corners: _Corners) -> None:
+        """Add the triangles of cubes of one size."""
+        places, value, where = corners.places, corners.value, corners.where
         tetrahedra = where[:, _TETRAHEDRA].reshape(-1, 4)
         positive = value[tetrahedra] >= 0
         crossed = positive.any(axis=1) & ~positive.all(axis=1)
@@ -226,7 +274,7 @@ class _Mesh:
         triangles, signs = _triangles(tetrahedra, positive)
         if not len(triangles):
             return
-        count = len(unique)
+        count = len(value)
         low, high = (
             np.minimum(*np.moveaxis(triangles, -1, 0)),
             np.maximum(*np.moveaxis(triangles, -1, 0)),
@@ -238,25 +286,59 @@ class _Mesh:
         self.faces = np.concatenate([self.faces, faces + len(self.vertices)])
         self.vertices = np.concatenate([self.vertices, points])
 
-    def _check(
-        self, level: int, cells: Accepted, worst: Array, value: Array, error: Array, where: Array
-    ) -> None:
-        """Give up cells whose corner values are too uncertain for the proof."""
-        tilt = 2 * worst * 2.0**level
-        spoil = 3 * tilt * (2 * cells.steep.max(axis=1) + tilt)
-        bad = ~(cells.acute > spoil)
+    def _stuck(self, level: int, cells: Accepted, corners: _Corners) -> Array:
+        """Return the cubes at corners for which the proof has no direction."""
+        where, fixed, value, error = corners.where, corners.fixed, corners.value, corners.error
+        if not len(where):
+            return np.zeros(0, dtype=bool)
+        tilt = (2 * error[where].max(axis=1) * 2.0**level * (1 + 1e-12))[:, None]
+        ways = cells.ways
+        stuck = _astray(np.where(np.abs(ways) > tilt, np.sign(ways), 0), where, fixed)
+        again = np.flatnonzero(stuck[where].any(axis=1))
+        if len(again):
+            ways = ways.copy()
+            ways[again] = self._ways(level, cells.index[again])
+            signs = np.where(np.abs(ways) > tilt, np.sign(ways), 0)
+            stuck = _astray(signs, where, fixed)
+            inner = _astray(signs, where, np.zeros_like(fixed))
+            rim = stuck & fixed.any(axis=1) & ~inner
+            touching = np.flatnonzero(rim[where].any(axis=1))
+            open_ = touching[~self._rim_signed(level, cells.index[touching])]
+            rim[where[open_].reshape(-1)] = False
+            stuck &= ~rim
+        bad = stuck[where].any(axis=1)
         # a corner shared with dropped cells must have the sign that was proven there (cells that
         # a rival wins are dropped without one: the mesh is cut away from them later)
         shared = np.bincount(where.reshape(-1), minlength=len(value))
-        rim = np.abs(value) <= error
-        if rim.any() and not self.screened:
-            lattice = cells.index[:, None] + _CORNERS
-            last = 1 << level
-            on_rim = ((lattice == 0) | (lattice == last)).sum(axis=2)
-            full = shared[where] >= 8 >> np.minimum(on_rim, 3)
-            bad |= (rim[where] & ~full).any(axis=1)
-        if bad.any():
-            self.lost.append((level, cells.index[bad]))
+        unsure = np.abs(value) <= error
+        if unsure.any() and not self.screened:
+            full = shared >= 8 >> fixed.sum(axis=1)
+            bad |= (unsure & ~full)[where].any(axis=1)
+        return np.asarray(bad)
+
+    def _ways(self, level: int, index: Array) -> Array:
+        """Return the signed least derivatives on cubes, evaluated at their own size."""
+        found = []
+        for start in range(0, len(index), _BATCH):
+            box = self.grid.boxes(level, index[start : start + _BATCH])
+            with np.errstate(all="ignore"):
+                _, _, mid, rad, _ = taylor(self.slices, self.grid.high - self.grid.low, *box)
+                found.append(one_way(mid, rad))
+        return np.concatenate(found) if found else np.zeros((0, 3))
+
+    def _rim_signed(self, level: int, index: Array) -> Array:
+        """Return which cubes have a proven sign of ``g`` on every face they have on the rim."""
+        good = np.ones(len(index), dtype=bool)
+        centre, half = self.grid.boxes(level, index)
+        for axis in range(3):
+            for end, at in ((0, 0), (1, (1 << level) - 1)):
+                rows = np.flatnonzero(index[:, axis] == at)
+                if len(rows):
+                    face = on_rim(self.grid, centre[rows], half[rows], (axis,), (end,))
+                    with np.errstate(all="ignore"):
+                        low, high, *_ = taylor(self.slices, self.grid.high - self.grid.low, *face)
+                    good[rows] &= (low > 0) | (high < 0)
+        return good
 
     def _crossings(self, places: Array, value: Array, first: Array, second: Array) -> Array:
         """Return points of the surface on edges, by the safeguarded secant (Illinois) rule."""
@@ -332,12 +414,23 @@ class _Mesh:
         self.faces = renamed.reshape(-1, 3)
 
 
-def _joined(a: Accepted, b: Accepted) -> Accepted:
-    return Accepted(
-        np.concatenate([a.index, b.index]),
-        np.concatenate([a.steep, b.steep]),
-        np.concatenate([a.acute, b.acute]),
-    )
+def _astray(signs: Array, where: Array, fixed: Array) -> Array:
+    """Return the corners for which no derivative has one sign on all cubes around.
+
+    Args:
+        signs: of the partial derivatives on the cubes, shape ``(C, 3)``.
+        where: corners of the cubes, shape ``(C, 8)``.
+        fixed: axes along which a corner must stay (those across the rim), shape ``(V, 3)``.
+    """
+    count = len(fixed)
+    total = np.bincount(where.reshape(-1), minlength=count)
+    found = np.zeros(count, dtype=bool)
+    for axis in range(3):
+        for sign in (1, -1):
+            agree = np.repeat(signs[:, axis] == sign, 8)
+            same = np.bincount(where.reshape(-1), weights=agree, minlength=count) == total
+            found |= same & ~fixed[:, axis]
+    return ~found & ~fixed.all(axis=1)
 
 
 def _groups(accepted: dict[int, Accepted]) -> list[dict[int, Accepted]]:
@@ -378,7 +471,7 @@ def _groups(accepted: dict[int, Accepted]) -> list[dict[int, Accepted]]:
             part = accepted[level]
             mine = label[start[level] : start[level] + len(part.index)] == k
             if mine.any():
-                group[level] = Accepted(part.index[mine], part.steep[mine], part.acute[mine])
+                group[level] = part.take(mine)
         found.append(group)
     return found
 
