@@ -144,6 +144,11 @@ class Clock:
         self._limited = math.isfinite(budget.memory)
         self._resident = _resident() if self._limited else 0
 
+    def share(self, part: float) -> Clock:
+        """Return a clock that ends when a part of what is left of this one's time has passed."""
+        left = max(1e-9, part * (self.budget.seconds - self.seconds))
+        return replace(self.budget, seconds=left).start(self.executor)
+
     def spend(self, boxes: int) -> None:
         """Count boxes (pieces, regions) as examined."""
         self.boxes += boxes

@@ -175,3 +175,37 @@ def test_bad_questions_are_refused():
         nearest_point(problem(network), np.zeros(2), "l3", clock=budget())
     with pytest.raises(NneqError, match="3 sides"):
         exclude_box(problem(network), Box((0.0,) * 3, (1.0,) * 3), clock=budget())
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_deep_networks_get_a_bound_before_the_linear_programs(norm):
+    """Six hidden layers in five inputs: linear bounds on boxes leave a lower bound worth having."""
+    network = dense((5, 30, 30, 30, 30, 30, 30, 2), 3)
+    question = problem(network)
+    x = np.full(5, 0.1)
+    found = nearest_point(question, x, norm, clock=Budget(boxes=3000).start())
+
+    assert found.lower_bound >= 0.1 * found.distance > 0
+    rng = np.random.default_rng(0)
+    step = rng.standard_normal((4000, 5))
+    step *= found.lower_bound * (1 - 1e-12) / np.linalg.norm(step, ord=ORDER[norm], axis=1)[:, None]
+    values = network(x + step) @ [1, -1]
+    assert np.all(np.sign(values) == np.sign(network(x[None])[0] @ [1, -1]))
+
+
+def test_boxes_that_many_units_cross_are_decided():
+    """A box in which most units change piece is proven free, and a larger one has a witness."""
+    network = dense((5, 30, 30, 30, 30, 30, 30, 2), 3)
+    question = problem(network)
+    x = np.full(5, 0.1)
+    found = nearest_point(question, x, "linf", clock=budget())
+    near, reach = 0.8 * found.lower_bound, found.distance
+    inner = exclude_box(question, Box(tuple(x - near), tuple(x + near)), clock=budget())
+    outer = exclude_box(
+        question, Box(tuple(x - 1.5 * reach), tuple(x + 1.5 * reach)), clock=budget()
+    )
+
+    assert inner.excluded is True
+    assert outer.excluded is False
+    assert np.abs(outer.witness - x).max() <= 1.5 * reach
+    assert abs(network(outer.witness[None])[0] @ [1, -1]) < 1e-8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,7 @@ from nneq.boundary.pwl.lines import solve_lines
 from nneq.boundary.pwl.relax import Relaxation, proven_bound
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Enclosed, Exact, Sampled, Status, Verdict
+from nneq.boundary.smooth.excludes import exclude_box as by_boxes
 from nneq.errors import NneqError, UnsupportedError, problems_message
 from nneq.semantics.pattern import obstacles
 from nneq.semantics.rational import ExactWeights, evaluate_exact
@@ -21,6 +23,8 @@ from nneq.semantics.rational import ExactWeights, evaluate_exact
 __all__ = ["check_inputs", "exact_sign", "exclude_box", "witness_between"]
 
 Array = np.ndarray[Any, Any]
+_BOXES_SHARE = 0.5
+_MOST_BOXES = 20_000
 
 
 def check_inputs(problem: Problem, box: Box) -> None:
@@ -94,8 +98,9 @@ def exclude_box(
 ) -> Verdict:
     """Prove that no point of the box has ``g = 0``, or give one that has.
 
-    Branch and bound over the units that change piece in the box; every leaf is closed by weak
-    duality of a linear program, evaluated with its rounding error.
+    Linear bounds on boxes of inputs first; with the time that is left, branch and bound over the
+    units that change piece in the box, in which every leaf is closed by weak duality of a linear
+    program, evaluated with its rounding error.
 
     Args:
         problem: the question; its network must be piecewise linear.
@@ -132,7 +137,33 @@ def exclude_box(
         return Verdict(
             True, None, sign, Enclosed("affine arithmetic with rounding errors"), stats=stats
         )
-    return _search(problem, frame, (low, high), sign, weights, clock, progress, stats)
+    return _by_boxes(problem, box, weights, clock, stats) or _search(
+        problem, frame, (low, high), sign, weights, clock, progress, stats
+    )
+
+
+def _by_boxes(
+    problem: Problem, box: Box, weights: ExactWeights, clock: Clock, stats: dict[str, Any]
+) -> Verdict | None:
+    """Return what linear bounds on boxes of inputs prove, with an exact witness; None: nothing."""
+    if clock.over:
+        return None
+    found = by_boxes(problem, box, clock=clock.share(_BOXES_SHARE), most=_MOST_BOXES)
+    stats["boxes"] = found.stats["boxes"]
+    if found.excluded:
+        return replace(found, stats=stats)
+    if found.witness is None:
+        return None
+    # the same witness with exact signs, if a point a little beyond it is on the other side
+    center = np.array(box.low) + (np.array(box.high) - np.array(box.low)) / 2
+    beyond = np.clip(found.witness + 1e-6 * (found.witness - center), box.low, box.high)
+    if exact_sign(problem, center, weights) * exact_sign(problem, beyond, weights) < 0:
+        witness = witness_between(problem, center, beyond, clock)
+        if witness is not None:
+            proof = Exact("opposite signs at two points in rational arithmetic")
+            inside = np.clip(witness, box.low, box.high)
+            return Verdict(False, inside, 0, proof, stats=stats)
+    return replace(found, stats=stats)
 
 
 def _search(

@@ -1,7 +1,8 @@
 r"""The nearest boundary point in the l1, l2 or l-infinity norm, with a proven lower bound.
 
-A local search on lines gives an upper bound; branch and bound over the units that can change piece
-within that distance gives the lower one.  The l2 norm is approximated from below by cuts
+A local search on lines gives an upper bound.  The lower one comes from linear bounds on boxes of
+inputs, then, with the time that is left, from branch and bound over the units that can change piece
+within that distance.  The l2 norm is approximated from below by cuts
 :math:`s \ge u^T (x' - x)` that are added where the linear program touches it.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from nneq.boundary.pwl.lines import solve_lines
 from nneq.boundary.pwl.relax import Relaxation, proven_bound
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Enclosed, Exact, Nearest, Sampled, Status
+from nneq.boundary.smooth.nearest import nearest_point as by_boxes
 from nneq.errors import NneqError
 from nneq.semantics.pattern import affine_piece
 from nneq.semantics.rational import ExactWeights
@@ -29,6 +31,7 @@ __all__ = ["nearest_point"]
 Array = np.ndarray[Any, Any]
 Norm = Literal["l1", "l2", "linf"]
 _CLOSE = 1e-9
+_BOXES_SHARE = 0.5
 _ORDER = {"l1": 1, "l2": 2, "linf": np.inf}
 
 
@@ -53,7 +56,7 @@ def _step(gradient: Array, value: float, norm: str) -> Array:
 class _Best:
     problem: Problem
     x: Array
-    norm: str
+    norm: Norm
     box: Box | None
     clock: Clock
     point: Array | None = None
@@ -149,11 +152,13 @@ def nearest_point(
     if sign == 0:
         proof = Exact("rational arithmetic: g(x) = 0")
         return Nearest(x.copy(), 0.0, 0.0, norm, proof, proof)
-    best = _Best(problem, x, norm, box, clock)
+    best = _Best(problem, x, cast(Norm, norm), box, clock)
     status = Status.COMPLETE
     lower = 0.0
     stats: dict[str, Any] = {"engine": "branch and bound over units", "programs": 0}
     try:
+        if len(x) != 2:
+            lower = _by_boxes(best, stats)
         _search(best)
         radius = best.distance
         if not math.isfinite(radius):
@@ -162,7 +167,7 @@ def nearest_point(
                 ends = np.concatenate([np.array(box.low) - x, np.array(box.high) - x])
                 radius = float(np.abs(ends).max())
         found = _on_plane(problem, best, radius, stats) if len(x) == 2 else None
-        lower, status = found or _prove(problem, best, radius, stats)
+        lower, status = found or _prove(problem, best, radius, lower, stats)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     lower = min(lower, best.distance)
@@ -268,10 +273,24 @@ class _Norm:
         self.sides.append(float(-(u @ self.offset)) + slack)
 
 
+def _by_boxes(best: _Best, stats: dict[str, Any]) -> float:
+    """Return the lower bound that linear bounds on boxes prove, and look at the point they find."""
+    if best.box is not None or best.clock.over:
+        return 0.0
+    found = by_boxes(best.problem, best.x, best.norm, clock=best.clock.share(_BOXES_SHARE))
+    stats["boxes"] = found.stats["boxes"]
+    if found.point is not None and found.distance < 1.5 * best.distance:
+        best.along((found.point - best.x)[None])
+        best.polish()
+    return found.lower_bound
+
+
 def _prove(
-    problem: Problem, best: _Best, radius: float, stats: dict[str, Any]
+    problem: Problem, best: _Best, radius: float, known: float, stats: dict[str, Any]
 ) -> tuple[float, Status]:
-    """Return a proven lower bound of the distance and how the proof ended."""
+    """Return a proven lower bound of the distance, at least ``known``, and how the proof ended."""
+    if best.clock.over:
+        return known, Status.BUDGET
     x, n = best.x, len(best.x)
     reach = radius * (1 + 1e-9)
     low, high = x - reach, x + reach
@@ -294,7 +313,7 @@ def _prove(
     c = np.zeros(total)
     c[-1] = 1.0
     top = radius * (1 + 1e-6)
-    queue: list[tuple[float, int, dict[int, bool]]] = [(0.0, 0, {})]
+    queue: list[tuple[float, int, dict[int, bool]]] = [(known, 0, {})]
     number = 0
     closed = math.inf
     while queue:
@@ -325,7 +344,7 @@ def _prove(
             number += 1
             heapq.heappush(queue, (bound, number, {**sides, k: side}))
     open_floor = queue[0][0] if queue else math.inf
-    proven = min(closed, open_floor, reach if best.box is None else math.inf)
+    proven = max(known, min(closed, open_floor, reach if best.box is None else math.inf))
     if proven == math.inf:
         proven = best.distance if math.isfinite(best.distance) else reach
     done = proven >= best.distance * (1 - 4 * _CLOSE)

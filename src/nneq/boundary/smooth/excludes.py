@@ -37,6 +37,7 @@ def exclude_box(
     precision: str = "real",
     clock: Clock,
     progress: Progress = None,
+    most: int = MOST_BOXES,
 ) -> Verdict:
     """Return whether the box is proven to hold no point with equal outputs.
 
@@ -44,12 +45,13 @@ def exclude_box(
         problem: the question; with rivals, only points where no rival wins count.
         box: of all ``n`` inputs; ends may be infinite.
         precision: ``real``, or ``float32``: the statement also holds as executed in float32.
-        clock: the budget; without one at most 400,000 boxes are examined.
+        clock: the budget.
         progress: called with the share of the box that is decided.
+        most: how many boxes may be examined, whatever the budget.
 
     Guarantee: certified (linear bounds with all rounding errors, branch and bound).
     """
-    search = _Search(problem, box, precision, clock, progress)
+    search = _Search(problem, box, precision, clock, progress, most)
     status = Status.COMPLETE
     try:
         search.run()
@@ -80,7 +82,13 @@ class _Search:
     """Branch and bound; every box waits, is proven to have a sign, or is given up."""
 
     def __init__(
-        self, problem: Problem, box: Box, precision: str, clock: Clock, progress: Progress
+        self,
+        problem: Problem,
+        box: Box,
+        precision: str,
+        clock: Clock,
+        progress: Progress,
+        most: int,
     ) -> None:
         self.oracle = Oracle(problem, precision, clock.executor)
         self.precision = precision
@@ -93,6 +101,7 @@ class _Search:
         self.points: dict[int, Array] = {}
         self.bracket: Bracket | None = None
         self.examined = 0
+        self.most = most
         self.share = 0.0
         self.out_of_budget = False
         self.noise: float | None = None
@@ -103,7 +112,7 @@ class _Search:
         weight = np.ones(1)
         looked = False
         while self.low.shape[0] and self.bracket is None:
-            if self.clock.over or self.examined >= MOST_BOXES:
+            if self.clock.over or self.examined >= self.most:
                 self.out_of_budget = True
                 return
             count = min(_CHUNK, max(1, 4 * self.oracle.bounds.batch))

@@ -209,7 +209,7 @@ class _Level:
             self.tree.accepted[level] = new if old is None else old.joined(new)
         if lost.any():
             self.tree.undecided.append((level, index[lost]))
-        return index[open_ & ~good & ~lost]
+        return np.asarray(index[open_ & ~good & ~lost])
 
     def _rim(self, level: int, index: Array, centre: Array, half: Array, ways: Array) -> Array:
         """Return the cells that pass on every face and edge of the box they touch."""
@@ -228,7 +228,7 @@ class _Level:
                     low, high, _, _, _ = taylor(self.slices, self.size, *at)
                     good[here] = (low > 0) | (high < 0) | (forms.low[:, 0] > 0)
                     good[here] |= forms.high[:, 0] < 0
-        return good
+        return np.asarray(good)
 
 
 def on_rim(
