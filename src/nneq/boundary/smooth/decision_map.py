@@ -52,6 +52,7 @@ _AREA_LEVEL = 7
 _DEEPEST = 40
 _START = 3
 _BATCH = 1024
+_GAIN = 0.9  # linear bounds go on while they close a tenth of what Taylor bounds leave open
 
 
 def decision_map(
@@ -162,6 +163,8 @@ class _Search:
         self.guess = np.zeros(self.count)
         self.met: set[tuple[int, int]] = set()
         self.junctions: list[Junction] = []
+        self.enclosures: list[tuple[Array, Array]] = []
+        self.screen = True
         self.lost: list[tuple[Array, Array]] = []
         self.examined = 0
         self.stopped = False
@@ -215,49 +218,48 @@ class _Search:
     def _level(self, level: int, index: Array) -> Array:
         """Examine cells of one level; return those to split."""
         centre, half = self._boxes(level, index)
-        forms = self.bounds(Domain.box(centre - half, centre + half))
-        low, high = forms.low, forms.high
+        low, high, noise = self._ends(centre, half)
         alive = self._alive(low, high)
-        several = np.flatnonzero(alive.sum(axis=1) > 1)
-        jacobian: tuple[Array, Array] | None = None
-        noise = np.zeros(len(several))
-        if several.size:
-            jet_low, jet_high, mid, rad, noise = self._taylor(centre[several], half[several])
-            low[several] = np.fmax(low[several], jet_low)
-            high[several] = np.fmin(high[several], jet_high)
-            alive[several] = self._alive(low[several], high[several])
-            jacobian = (mid, rad)
         size = alive.sum(axis=1)
         area = 4 * half[:, 0] * half[:, 1]
         for c in range(self.count):
             self.lower[c] += area[(size == 1) & alive[:, c]].sum()
-        for row in np.unique(alive[size > 1], axis=0):
-            places = np.flatnonzero(row)
-            self.met.update(itertools.combinations(places.tolist(), 2)) if len(
-                places
-            ) == 2 else None
-        split = np.zeros(len(index), dtype=bool)
-        pair = (size == 2) & (level < _AREA_LEVEL)
-        split[pair] = True
-        ending = (size == 2) & ~pair
+        for row in np.unique(alive[size == 2], axis=0):
+            self.met.add((int(np.flatnonzero(row)[0]), int(np.flatnonzero(row)[1])))
+        split = (size == 2) & (level < _AREA_LEVEL)
+        ending = (size == 2) & ~split
         if ending.any():
             self._estimate(centre[ending], half[ending], alive[ending], area[ending])
-        for spot, k in enumerate(several):
-            if size[k] >= 3 and jacobian is not None:
-                known = size[k] == 3 and self._krawczyk(
-                    centre[k], half[k], np.flatnonzero(alive[k])
-                )
-                widest = np.maximum(np.abs(low[k]), np.abs(high[k])).max()
-                if known or widest <= 16 * noise[spot]:
-                    if not known:
-                        self._give_up(level, index[k : k + 1])
-                    self._estimate(
-                        centre[k : k + 1], half[k : k + 1], alive[k : k + 1], area[k : k + 1]
-                    )
-                    self.met.update(itertools.combinations(np.flatnonzero(alive[k]).tolist(), 2))
-                else:
-                    split[k] = True
+        many = np.flatnonzero(size >= 3)
+        settled = self._settled(centre[many], half[many], alive[many])
+        widest = np.maximum(np.abs(low[many]), np.abs(high[many])).max(axis=1)
+        for k, known, drowned in zip(many, settled, widest <= 16 * noise[many], strict=True):
+            if known or drowned:
+                one = slice(k, k + 1)
+                if not known:
+                    self._give_up(level, index[one])
+                self._estimate(centre[one], half[one], alive[one], area[one])
+                self.met.update(itertools.combinations(np.flatnonzero(alive[k]).tolist(), 2))
+            else:
+                split[k] = True
         return index[split]
+
+    def _ends(self, centre: Array, half: Array) -> tuple[Array, Array, Array]:
+        """Return ends of the differences ``(B, P)`` and the rounding error ``(B,)``.
+
+        Taylor bounds are the cheaper and, in small cells, the sharper ones; linear bounds are
+        asked about what they leave until they no longer decide anything more.
+        """
+        low, high, _, _, noise = self._taylor(centre, half)
+        several = np.flatnonzero(self._alive(low, high).sum(axis=1) > 1)
+        if several.size and self.screen:
+            centre, half = centre[several], half[several]
+            forms = self.bounds(Domain.box(centre - half, centre + half))
+            low[several] = np.fmax(low[several], forms.low)
+            high[several] = np.fmin(high[several], forms.high)
+            left = self._alive(low[several], high[several]).sum(axis=1) > 1
+            self.screen = left.mean() < _GAIN
+        return low, high, noise
 
     def _taylor(self, centre: Array, half: Array) -> tuple[Array, Array, Array, Array, Array]:
         """Return ends of the differences, gradient balls ``(B, P, 2)`` and the rounding error."""
@@ -300,33 +302,58 @@ class _Search:
         self.shared += float(np.prod(high - low, axis=1).sum())
 
     # ------------------------------------------------------------------------------- junctions
-    def _krawczyk(self, centre: Array, half: Array, three: Array) -> bool:
+    def _settled(self, centre: Array, half: Array, alive: Array) -> Array:
+        """Return which cells with three outputs left hold one proven junction, or none."""
+        settled = np.zeros(len(centre), dtype=bool)
+        wide = 2.0 * half
+        for three in np.unique(alive[alive.sum(axis=1) == 3], axis=0):
+            outputs = np.flatnonzero(three)
+            places = np.flatnonzero((alive == three).all(axis=1))
+            rows = self._rows(outputs)
+            line = np.zeros(len(places), dtype=np.int64)
+            arithmetic, (jet,) = self.slices.jets(line, centre[places], wide[places])
+            value = arithmetic.value(jet)
+            slopes = arithmetic.slopes(jet)
+            mid = np.stack([s.mid[:, rows] for s in slopes], axis=-1)
+            rad = np.stack([s.rad[:, rows] for s in slopes], axis=-1)
+            for spot, k in enumerate(places):
+                ball = value.mid[spot, rows], value.rad[spot, rows]
+                settled[k] = self._krawczyk(
+                    centre[k], half[k], outputs, ball, (mid[spot], rad[spot])
+                )
+        return settled
+
+    def _rows(self, three: Array) -> list[int]:
+        """Return the places of the two differences that vanish at a junction."""
+        i, j, k = (int(c) for c in three)
+        return [self.pairs.index((i, j)), self.pairs.index((i, k))]
+
+    def _krawczyk(
+        self,
+        centre: Array,
+        half: Array,
+        three: Array,
+        value: tuple[Array, Array],
+        jacobian: tuple[Array, Array],
+    ) -> bool:
         """Return whether the cell is settled: one junction is proven near it, or none is in it."""
+        outputs = tuple(int(c) for c in three)
         for old in self.junctions:
-            if tuple(three) == old.outputs and self._inside(centre, half, old.box):
+            if outputs == old.outputs and self._inside(centre, half, old.box):
                 return True
         wide = 2.0 * half
-        i, j, k = (int(c) for c in three)
-        rows = [self.pairs.index((i, j)), self.pairs.index((i, k))]
-        _, _, mid, rad, _ = self._taylor(centre[None], wide[None])
-        mid, rad = mid[0, rows], rad[0, rows]
-        if not (np.isfinite(mid).all() and np.isfinite(rad).all()):
+        inverse = _inverse(jacobian[0])
+        if inverse is None or not np.isfinite(jacobian[1]).all():
             return False
-        determinant = mid[0, 0] * mid[1, 1] - mid[0, 1] * mid[1, 0]
-        if determinant == 0 or not np.isfinite(determinant):
-            return False
-        inverse = np.array([[mid[1, 1], -mid[0, 1]], [-mid[1, 0], mid[0, 0]]]) / determinant
-        start = self._newton(centre, wide, rows)
-        found = self._step(start, centre, wide, inverse, mid, rad, rows)
+        found = _image(centre, centre, wide, inverse, value, jacobian)
         if found is None:
             return False
         low, high = found
-        if np.any(low > centre + wide) or np.any(high < centre - wide):
-            return True  # no zero of the pair in the enlarged cell
+        if np.any(low > centre + half) or np.any(high < centre - half):
+            return True  # the zeros in the enlarged cell are all in the image: none is in the cell
         if not (np.all(low > centre - wide) and np.all(high < centre + wide)):
             return False
-        if np.any(low > centre + half) or np.any(high < centre - half):
-            return True  # the only zero is outside the cell itself
+        start = self._newton(centre, wide, self._rows(three))
         return self._accept(start, low, high, three, (centre - wide, centre + wide))
 
     @staticmethod
@@ -351,32 +378,10 @@ class _Search:
                 return centre
             if not np.isfinite(step).all():
                 return centre
-            point = np.clip(point - step, centre - wide, centre + wide)
+            before, point = point, np.clip(point - step, centre - wide, centre + wide)
+            if np.all(np.abs(point - before) <= 4 * UNIT * np.abs(point)):
+                break
         return point
-
-    def _step(
-        self,
-        start: Array,
-        centre: Array,
-        wide: Array,
-        inverse: Array,
-        mid: Array,
-        rad: Array,
-        rows: list[int],
-    ) -> tuple[Array, Array] | None:
-        """Return the Krawczyk image ``s - Y F(s) + (I - Y J)(X - s)`` of the enlarged cell."""
-        ball = self.slices.balls(np.zeros(1, dtype=np.int64), start[None])[0]
-        value, error = ball.mid[0, rows], ball.rad[0, rows]
-        size = np.abs(inverse)
-        shift = inverse @ value
-        reach = (wide + np.abs(centre - start)) * (1 + 8 * UNIT)
-        rest = np.abs(np.eye(2) - inverse @ mid) + size @ rad
-        rest = rest + 16 * UNIT * (size @ np.abs(mid) + 1)
-        spread = size @ error + rest @ reach + 32 * UNIT * (size @ np.abs(value) + np.abs(start))
-        if not np.isfinite(spread).all():
-            return None
-        spread = spread * (1 + 16 * UNIT)
-        return start - shift - spread, start - shift + spread
 
     def _accept(
         self, start: Array, low: Array, high: Array, three: Array, unique: tuple[Array, Array]
@@ -396,33 +401,30 @@ class _Search:
             return True
         if np.any(low < self.low) or np.any(high > self.high):
             return False  # on the rim of the box: not decided
-        for old in self.junctions:
-            if old.outputs == outputs and np.all(np.abs(old.point - start) <= high - low + 1e-12):
-                held = np.all(np.array(old.box.low) <= low) and np.all(
-                    high <= np.array(old.box.high)
+        for old, (bottom, top) in zip(self.junctions, self.enclosures, strict=True):
+            if old.outputs == outputs and np.all(low <= top) and np.all(high >= bottom):
+                # the same one if it lies where the old one is the only one, else not decided
+                return bool(
+                    np.all(np.array(old.box.low) <= low) and np.all(high <= np.array(old.box.high))
                 )
-                if held:
-                    return True
         proof = Enclosed("Krawczyk test: exactly one point of the box ties all three")
         box = Box(tuple(unique[0]), tuple(unique[1]))
         self.junctions.append(Junction(start, box, outputs, proof))
+        self.enclosures.append((low, high))
         return True
 
     def _tight(self, start: Array, low: Array, high: Array, three: Array) -> tuple[Array, Array]:
         """Return the zero's enclosure after Krawczyk steps on shrinking boxes."""
-        i, j, k = (int(c) for c in three)
-        rows = [self.pairs.index((i, j)), self.pairs.index((i, k))]
+        rows = self._rows(three)
+        ball = self.slices.balls(np.zeros(1, dtype=np.int64), start[None])[0]
+        value = ball.mid[0, rows], ball.rad[0, rows]
         for _ in range(4):
             centre, half = 0.5 * (low + high), 0.5 * (high - low) * (1 + 4 * UNIT)
             _, _, mid, rad, _ = self._taylor(centre[None], half[None])
-            mid, rad = mid[0, rows], rad[0, rows]
-            if not (np.isfinite(mid).all() and np.isfinite(rad).all()):
+            inverse = _inverse(mid[0, rows])
+            if inverse is None or not np.isfinite(rad[0, rows]).all():
                 break
-            try:
-                inverse = np.linalg.inv(mid)
-            except np.linalg.LinAlgError:
-                break
-            found = self._step(start, centre, half, inverse, mid, rad, rows)
+            found = _image(start, centre, half, inverse, value, (mid[0, rows], rad[0, rows]))
             if found is None:
                 break
             low, high = np.maximum(low, found[0]), np.minimum(high, found[1])
@@ -486,6 +488,48 @@ class _Search:
 
 
 _QUARTERS = np.array(list(itertools.product((0, 1), repeat=2)))
+
+
+def _inverse(matrix: Array) -> Array | None:
+    """Return the numerical inverse of a 2 x 2 matrix, or None."""
+    with np.errstate(all="ignore"):
+        determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
+        adjugate = np.array([[matrix[1, 1], -matrix[0, 1]], [-matrix[1, 0], matrix[0, 0]]])
+        found = adjugate / determinant
+    return found if np.isfinite(found).all() else None
+
+
+def _image(
+    start: Array,
+    centre: Array,
+    wide: Array,
+    inverse: Array,
+    value: tuple[Array, Array],
+    jacobian: tuple[Array, Array],
+) -> tuple[Array, Array] | None:
+    """Return the Krawczyk image ``s - Y F(s) + (I - Y J)(X - s)`` of ``X = centre +- wide``.
+
+    Args:
+        start: the point ``s`` in ``X``.
+        centre: of the box.
+        wide: its half-widths.
+        inverse: any matrix ``Y``.
+        value: middles and radii of ``F(s)``.
+        jacobian: middles and radii of ``J`` over ``X``.
+    """
+    mid, rad = jacobian
+    size = np.abs(inverse)
+    with np.errstate(all="ignore"):
+        shift = inverse @ value[0]
+        reach = (wide + np.abs(centre - start)) * (1 + 8 * UNIT)
+        rest = np.abs(np.eye(2) - inverse @ mid) + size @ rad
+        rest = rest + 16 * UNIT * (size @ np.abs(mid) + 1)
+        spread = size @ value[1] + rest @ reach
+        spread = spread + 32 * UNIT * (size @ np.abs(value[0]) + np.abs(start))
+        spread = spread * (1 + 16 * UNIT)
+    if not np.isfinite(shift).all() or not np.isfinite(spread).all():
+        return None
+    return start - shift - spread, start - shift + spread
 
 
 def _holds(box: Box, point: Array) -> bool:
