@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import os
 import sys
 import time
@@ -127,7 +128,7 @@ def codac_paving(codac: Any, function: Any) -> int:
     paving = codac.pave(codac.IntervalVector([[LOW, HIGH]]), contractor, 1e-6)
     boxes = paving.boxes(codac.PavingOut.outer)
     ends = sorted((box[0].lb(), box[0].ub()) for box in boxes)
-    apart = [b[0] > a[1] + 1e-5 for a, b in zip(ends, ends[1:], strict=False)]
+    apart = [b[0] > a[1] + 1e-5 for a, b in itertools.pairwise(ends)]
     return sum(apart) + bool(ends)
 
 

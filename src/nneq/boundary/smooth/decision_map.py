@@ -2,16 +2,14 @@ r"""Which output is the largest, where, in a rectangle of two free inputs.
 
 Branch and prune on all differences at once: an output is out on a cell when another one is proven
 larger there.  Cells with one output left belong to its region; cells with two carry a piece of one
-curve; cells with three are split until a Krawczyk test on :math:`(z_i - z_j, z_i - z_k)` proves
-that an enlarged cell holds exactly one junction, or none.  The curves themselves are traced pair by
-pair (:mod:`nneq.boundary.smooth.plane`) and cut where a third output wins.
-
-References:
-    Krawczyk 1969; Moore, Kearfott and Cloud 2009, section 8.2.
+curve; cells with three are split until they are proven to hold one junction or none
+(:mod:`nneq.boundary.smooth.junctions`).  The curves themselves are traced pair by pair
+(:mod:`nneq.boundary.smooth.plane`) where the search left both outputs, and end at junctions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable
@@ -23,14 +21,16 @@ from nneq.boundary.problem import Problem
 from nneq.boundary.results import (
     Box,
     Clock,
+    Component,
     Curve,
     DecisionMap,
     DecisionRegion,
     Enclosed,
-    Junction,
     Output,
     Status,
 )
+from nneq.boundary.smooth.cells import Cells
+from nneq.boundary.smooth.junctions import Junctions, alive_outputs, taylor
 from nneq.boundary.smooth.plane import trace_plane
 from nneq.errors import NneqError, UnsupportedError
 from nneq.ir import network as ir
@@ -106,12 +106,21 @@ def decision_map(
         search.run()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
+        search.stopped = True
     curves: dict[tuple[Output, Output], Curve] = {}
     try:
         for pair in sorted(search.met):
             problem = _question(network, pair)
             curves[pair] = trace_plane(
-                problem, origin, directions, box, names=names, precision=precision, clock=clock
+                problem,
+                origin,
+                directions,
+                box,
+                names=names,
+                precision=precision,
+                clock=clock,
+                screen=search.elsewhere(pair),
+                near=search.junctions.near,
             )
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
@@ -162,9 +171,10 @@ class _Search:
         self.shared = np.zeros(self.count)
         self.guess = np.zeros(self.count)
         self.met: set[tuple[int, int]] = set()
-        self.junctions: list[Junction] = []
-        self.enclosures: list[tuple[Array, Array]] = []
+        self.junctions = Junctions(self.count, self.slices, self.bounds, box)
         self.screen = True
+        side = 1 << _AREA_LEVEL
+        self.where = {pair: np.zeros((side, side), dtype=bool) for pair in self.pairs}
         self.lost: list[tuple[Array, Array]] = []
         self.examined = 0
         self.stopped = False
@@ -208,12 +218,7 @@ class _Search:
         return centre, np.maximum(high - centre, centre - low) * (1 + 4 * UNIT)
 
     def _alive(self, low: Array, high: Array) -> Array:
-        """Return which outputs no other one is proven to exceed, ``(B, m)``."""
-        alive = np.ones((len(low), self.count), dtype=bool)
-        for place, (i, j) in enumerate(self.pairs):
-            alive[:, j] &= ~(low[:, place] > 0)
-            alive[:, i] &= ~(high[:, place] < 0)
-        return alive
+        return alive_outputs(self.count, low, high)
 
     def _level(self, level: int, index: Array) -> Array:
         """Examine cells of one level; return those to split."""
@@ -229,20 +234,22 @@ class _Search:
         split = (size == 2) & (level < _AREA_LEVEL)
         ending = (size == 2) & ~split
         if ending.any():
+            self._mark(level, index[ending], alive[ending])
             self._estimate(centre[ending], half[ending], alive[ending], area[ending])
         many = np.flatnonzero(size >= 3)
-        settled = self._settled(centre[many], half[many], alive[many])
+        settled = self.junctions.settle(centre[many], half[many], alive[many])
         widest = np.maximum(np.abs(low[many]), np.abs(high[many])).max(axis=1)
         for k, known, drowned in zip(many, settled, widest <= 16 * noise[many], strict=True):
             if known or drowned:
                 one = slice(k, k + 1)
+                self._mark(level, index[one], alive[one])
                 if not known:
                     self._give_up(level, index[one])
                 self._estimate(centre[one], half[one], alive[one], area[one])
                 self.met.update(itertools.combinations(np.flatnonzero(alive[k]).tolist(), 2))
             else:
                 split[k] = True
-        return index[split]
+        return np.asarray(index[split])
 
     def _ends(self, centre: Array, half: Array) -> tuple[Array, Array, Array]:
         """Return ends of the differences ``(B, P)`` and the rounding error ``(B,)``.
@@ -250,7 +257,7 @@ class _Search:
         Taylor bounds are the cheaper and, in small cells, the sharper ones; linear bounds are
         asked about what they leave until they no longer decide anything more.
         """
-        low, high, _, _, noise = self._taylor(centre, half)
+        low, high, _, _, noise = taylor(self.slices, centre, half)
         several = np.flatnonzero(self._alive(low, high).sum(axis=1) > 1)
         if several.size and self.screen:
             centre, half = centre[several], half[several]
@@ -260,18 +267,6 @@ class _Search:
             left = self._alive(low[several], high[several]).sum(axis=1) > 1
             self.screen = left.mean() < _GAIN
         return low, high, noise
-
-    def _taylor(self, centre: Array, half: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """Return ends of the differences, gradient balls ``(B, P, 2)`` and the rounding error."""
-        line = np.zeros(len(centre), dtype=np.int64)
-        arithmetic, (jet,) = self.slices.jets(line, centre, half)
-        low, high = arithmetic.range(jet)
-        fuzz = arithmetic.fuzz(jet)
-        slopes = arithmetic.slopes(jet)
-        mid = np.stack([s.mid for s in slopes], axis=-1)
-        rad = np.stack([s.rad for s in slopes], axis=-1)
-        noise = (arithmetic.value(jet).rad + fuzz).max(axis=1)
-        return low - fuzz, high + fuzz, mid, rad, noise
 
     def _estimate(self, centre: Array, half: Array, alive: Array, area: Array) -> None:
         """Share the area of undecided cells by samples; the bounds count all of it as open."""
@@ -296,139 +291,46 @@ class _Search:
                 score[:, j] = -found[:, place]
         return np.asarray(score.argmax(axis=1))
 
+    def _mark(self, level: int, index: Array, alive: Array) -> None:
+        """Note where two outputs may both be largest, on the grid of the level of areas."""
+        shift = level - _AREA_LEVEL
+        for (i, j), grid in self.where.items():
+            for x, y in index[alive[:, i] & alive[:, j]].tolist():
+                if shift >= 0:
+                    grid[x >> shift, y >> shift] = True
+                else:
+                    a, b = x << -shift, y << -shift
+                    grid[a : a + (1 << -shift), b : b + (1 << -shift)] = True
+
+    def elsewhere(self, pair: tuple[int, int]) -> Callable[[Cells], Array] | None:
+        """Return what tells cells on which one of two outputs is proven not to be largest.
+
+        None after a search that was stopped, which does not know.
+        """
+        if self.stopped:
+            return None
+        grids = {_AREA_LEVEL: self.where[pair]}
+        for level in range(_AREA_LEVEL - 1, -1, -1):
+            side = 1 << level
+            blocks = grids[level + 1].reshape(side, 2, side, 2)
+            grids[level] = np.asarray(blocks.any(axis=(1, 3)))
+
+        def screen(cells: Cells) -> Array:
+            level = np.minimum(cells.level, _AREA_LEVEL)
+            i, j = cells.i >> (cells.level - level), cells.j >> (cells.level - level)
+            wanted = np.zeros(len(cells), dtype=bool)
+            for one in np.unique(level):
+                rows = np.flatnonzero(level == one)
+                wanted[rows] = grids[int(one)][i[rows], j[rows]]
+            return ~wanted
+
+        return screen
+
     def _give_up(self, level: int, index: Array) -> None:
         low, high = self._place(level, index), self._place(level, index + 1)
         self.lost.append((low, high))
+        self._mark(level, index, np.ones((len(index), self.count), dtype=bool))
         self.shared += float(np.prod(high - low, axis=1).sum())
-
-    # ------------------------------------------------------------------------------- junctions
-    def _settled(self, centre: Array, half: Array, alive: Array) -> Array:
-        """Return which cells with three outputs left hold one proven junction, or none."""
-        settled = np.zeros(len(centre), dtype=bool)
-        wide = 2.0 * half
-        for three in np.unique(alive[alive.sum(axis=1) == 3], axis=0):
-            outputs = np.flatnonzero(three)
-            places = np.flatnonzero((alive == three).all(axis=1))
-            rows = self._rows(outputs)
-            line = np.zeros(len(places), dtype=np.int64)
-            arithmetic, (jet,) = self.slices.jets(line, centre[places], wide[places])
-            value = arithmetic.value(jet)
-            slopes = arithmetic.slopes(jet)
-            mid = np.stack([s.mid[:, rows] for s in slopes], axis=-1)
-            rad = np.stack([s.rad[:, rows] for s in slopes], axis=-1)
-            for spot, k in enumerate(places):
-                ball = value.mid[spot, rows], value.rad[spot, rows]
-                settled[k] = self._krawczyk(
-                    centre[k], half[k], outputs, ball, (mid[spot], rad[spot])
-                )
-        return settled
-
-    def _rows(self, three: Array) -> list[int]:
-        """Return the places of the two differences that vanish at a junction."""
-        i, j, k = (int(c) for c in three)
-        return [self.pairs.index((i, j)), self.pairs.index((i, k))]
-
-    def _krawczyk(
-        self,
-        centre: Array,
-        half: Array,
-        three: Array,
-        value: tuple[Array, Array],
-        jacobian: tuple[Array, Array],
-    ) -> bool:
-        """Return whether the cell is settled: one junction is proven near it, or none is in it."""
-        outputs = tuple(int(c) for c in three)
-        for old in self.junctions:
-            if outputs == old.outputs and self._inside(centre, half, old.box):
-                return True
-        wide = 2.0 * half
-        inverse = _inverse(jacobian[0])
-        if inverse is None or not np.isfinite(jacobian[1]).all():
-            return False
-        found = _image(centre, centre, wide, inverse, value, jacobian)
-        if found is None:
-            return False
-        low, high = found
-        if np.any(low > centre + half) or np.any(high < centre - half):
-            return True  # the zeros in the enlarged cell are all in the image: none is in the cell
-        if not (np.all(low > centre - wide) and np.all(high < centre + wide)):
-            return False
-        start = self._newton(centre, wide, self._rows(three))
-        return self._accept(start, low, high, three, (centre - wide, centre + wide))
-
-    @staticmethod
-    def _inside(centre: Array, half: Array, box: Box) -> bool:
-        """Return whether a cell lies in a box known to hold one junction only."""
-        return bool(
-            np.all(centre - half >= np.array(box.low))
-            and np.all(centre + half <= np.array(box.high))
-        )
-
-    def _newton(self, centre: Array, wide: Array, rows: list[int]) -> Array:
-        """Return a numerical zero of the two differences near a cell."""
-        point = centre.copy()
-        line = np.zeros(1, dtype=np.int64)
-        for _ in range(8):
-            arithmetic, (jet,) = self.slices.jets(line, point[None], np.zeros((1, 2)))
-            value = arithmetic.value(jet).mid[0, rows]
-            slope = np.stack([s.mid[0, rows] for s in arithmetic.slopes(jet)], axis=-1)
-            try:
-                step = np.linalg.solve(slope, value)
-            except np.linalg.LinAlgError:
-                return centre
-            if not np.isfinite(step).all():
-                return centre
-            before, point = point, np.clip(point - step, centre - wide, centre + wide)
-            if np.all(np.abs(point - before) <= 4 * UNIT * np.abs(point)):
-                break
-        return point
-
-    def _accept(
-        self, start: Array, low: Array, high: Array, three: Array, unique: tuple[Array, Array]
-    ) -> bool:
-        """Keep a proven zero if all other outputs are proven smaller at it."""
-        low, high = self._tight(start, low, high, three)
-        centre, half = 0.5 * (low + high), 0.5 * (high - low) * (1 + 4 * UNIT) + 1e-300
-        forms = self.bounds(Domain.box((centre - half)[None], (centre + half)[None]))
-        alive = np.flatnonzero(self._alive(forms.low, forms.high)[0])
-        if set(three) - set(alive.tolist()):
-            return True  # another output is proven larger: no junction
-        if len(alive) != 3:
-            return False
-        outputs = (int(three[0]), int(three[1]), int(three[2]))
-        outside = np.any(high < self.low) or np.any(low > self.high)
-        if outside:
-            return True
-        if np.any(low < self.low) or np.any(high > self.high):
-            return False  # on the rim of the box: not decided
-        for old, (bottom, top) in zip(self.junctions, self.enclosures, strict=True):
-            if old.outputs == outputs and np.all(low <= top) and np.all(high >= bottom):
-                # the same one if it lies where the old one is the only one, else not decided
-                return bool(
-                    np.all(np.array(old.box.low) <= low) and np.all(high <= np.array(old.box.high))
-                )
-        proof = Enclosed("Krawczyk test: exactly one point of the box ties all three")
-        box = Box(tuple(unique[0]), tuple(unique[1]))
-        self.junctions.append(Junction(start, box, outputs, proof))
-        self.enclosures.append((low, high))
-        return True
-
-    def _tight(self, start: Array, low: Array, high: Array, three: Array) -> tuple[Array, Array]:
-        """Return the zero's enclosure after Krawczyk steps on shrinking boxes."""
-        rows = self._rows(three)
-        ball = self.slices.balls(np.zeros(1, dtype=np.int64), start[None])[0]
-        value = ball.mid[0, rows], ball.rad[0, rows]
-        for _ in range(4):
-            centre, half = 0.5 * (low + high), 0.5 * (high - low) * (1 + 4 * UNIT)
-            _, _, mid, rad, _ = self._taylor(centre[None], half[None])
-            inverse = _inverse(mid[0, rows])
-            if inverse is None or not np.isfinite(rad[0, rows]).all():
-                break
-            found = _image(start, centre, half, inverse, value, (mid[0, rows], rad[0, rows]))
-            if found is None:
-                break
-            low, high = np.maximum(low, found[0]), np.minimum(high, found[1])
-        return low, np.maximum(low, high)
 
     # ---------------------------------------------------------------------------------- answer
     def answer(
@@ -449,22 +351,27 @@ class _Search:
             box
             for curve in curves.values()
             for box in curve.undecided
-            if not any(_holds(box, j.point) for j in self.junctions)
+            if not any(_holds(box, j.point) for j in self.junctions.found)
         ]
         undecided += tuple(open_)
-        shown = {pair: curve for pair, curve in curves.items() if curve.components}
+        shown = {
+            pair: _ended(curve, [j.point for j in self.junctions.found])
+            for pair, curve in curves.items()
+            if curve.components
+        }
         total = float(np.prod(self.high - self.low))
         regions = []
+        met = {c for pair in shown for c in pair}  # samples miss the smallest regions
         for c in range(self.count):
             upper = min(total, self.lower[c] + self.shared[c]) * (1 + 1e-9)
             lower = max(0.0, self.lower[c] * (1 - 1e-9))
             area = min(max(self.lower[c] + self.guess[c], lower), upper)
-            if area > 0:
+            if area > 0 or c in met:
                 regions.append(DecisionRegion(c, float(area), float(lower), float(upper)))
         if status is Status.COMPLETE and undecided:
             status = Status.BUDGET if self.stopped or self.clock.over else Status.UNDECIDED
         complete = status is Status.COMPLETE
-        junctions = tuple(sorted(self.junctions, key=lambda j: (j.outputs, tuple(j.point))))
+        junctions = tuple(sorted(self.junctions.found, key=lambda j: (j.outputs, tuple(j.point))))
         words = (
             f"{len(regions)} outputs are largest somewhere in the box, {len(shown)} pairs meet, "
             f"{len(junctions)} junctions"
@@ -490,46 +397,23 @@ class _Search:
 _QUARTERS = np.array(list(itertools.product((0, 1), repeat=2)))
 
 
-def _inverse(matrix: Array) -> Array | None:
-    """Return the numerical inverse of a 2 x 2 matrix, or None."""
-    with np.errstate(all="ignore"):
-        determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
-        adjugate = np.array([[matrix[1, 1], -matrix[0, 1]], [-matrix[1, 0], matrix[0, 0]]])
-        found = adjugate / determinant
-    return found if np.isfinite(found).all() else None
-
-
-def _image(
-    start: Array,
-    centre: Array,
-    wide: Array,
-    inverse: Array,
-    value: tuple[Array, Array],
-    jacobian: tuple[Array, Array],
-) -> tuple[Array, Array] | None:
-    """Return the Krawczyk image ``s - Y F(s) + (I - Y J)(X - s)`` of ``X = centre +- wide``.
-
-    Args:
-        start: the point ``s`` in ``X``.
-        centre: of the box.
-        wide: its half-widths.
-        inverse: any matrix ``Y``.
-        value: middles and radii of ``F(s)``.
-        jacobian: middles and radii of ``J`` over ``X``.
-    """
-    mid, rad = jacobian
-    size = np.abs(inverse)
-    with np.errstate(all="ignore"):
-        shift = inverse @ value[0]
-        reach = (wide + np.abs(centre - start)) * (1 + 8 * UNIT)
-        rest = np.abs(np.eye(2) - inverse @ mid) + size @ rad
-        rest = rest + 16 * UNIT * (size @ np.abs(mid) + 1)
-        spread = size @ value[1] + rest @ reach
-        spread = spread + 32 * UNIT * (size @ np.abs(value[0]) + np.abs(start))
-        spread = spread * (1 + 16 * UNIT)
-    if not np.isfinite(shift).all() or not np.isfinite(spread).all():
-        return None
-    return start - shift - spread, start - shift + spread
+def _ended(curve: Curve, junctions: list[Array]) -> Curve:
+    """Return the curve with its ends in undecided boxes replaced by the junctions in them."""
+    components = []
+    for component in curve.components:
+        points = component.points
+        for _ in range(0 if component.closed else 2):
+            points = points[::-1]
+            for box in curve.undecided:
+                low, high = np.array(box.low), np.array(box.high)
+                inside = np.all((points >= low) & (points <= high), axis=1)
+                ends = [j for j in junctions if np.all((j >= low) & (j <= high))]
+                if inside[-1] and len(ends) == 1:
+                    count = len(points) - int(np.argmin(inside[::-1])) if not inside.all() else 1
+                    points = np.concatenate((points[:count], ends))
+        if len(points) > 2 or not np.array_equal(points[0], points[-1]):
+            components.append(Component(points, component.closed))
+    return dataclasses.replace(curve, components=tuple(components))
 
 
 def _holds(box: Box, point: Array) -> bool:

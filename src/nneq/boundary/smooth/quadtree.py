@@ -73,10 +73,10 @@ class Subdivision:
         slices: the network on its plane (one slice, ``d = 2``).
         frame: the rectangle.
         clock: the budget.
-        screen: ``screen(centre, half)``: where a cheaper bound proves that ``g`` has a sign; or
-        None. extra: ``extra(centre, half)``: where a cell is not wanted, and where that is still
-        open; or
+        screen: ``screen(cells)``: cells that are known not to be wanted; or None.
+        extra: ``extra(centre, half)``: where a cell is not wanted, and where that is still open; or
             None (the filter of decision boundaries).
+        near: ``near(centre, half)``: where an open cell need not be split far; or None.
         exact: ``exact(points)``: values of ``g`` as midpoints and radii, from Arb; or None.
     """
 
@@ -86,14 +86,15 @@ class Subdivision:
         frame: Frame,
         clock: Clock,
         *,
-        screen: Callable[[Array, Array], Array] | None = None,
+        screen: Callable[[Cells], Array] | None = None,
         extra: Extra | None = None,
+        near: Callable[[Array, Array], Array] | None = None,
         exact: Exactly | None = None,
     ) -> None:
         """Fix the question."""
         self.exact, self.patience = exact, _PATIENCE
         self.slices, self.frame, self.clock = slices, frame, clock
-        self.screen, self.wanted = screen, extra
+        self.screen, self.wanted, self.near = screen, extra, near
         widths = [int(np.prod(node.shape, dtype=int)) for node in slices.network.nodes]
         self.batch = max(64, (1 << 19) // max(64, 6 * max(widths)))
         if slices.executor is not None:
@@ -111,7 +112,7 @@ class Subdivision:
         centre, half = cells.boxes(self.frame)
         live = np.arange(count)
         if self.screen is not None and count:
-            result.empty[:] = self.screen(centre, half)
+            result.empty[:] = self.screen(cells)
             live = np.flatnonzero(~result.empty)
         for start in range(0, len(live), self.batch):
             part = live[start : start + self.batch]
@@ -124,7 +125,10 @@ class Subdivision:
             ready = np.flatnonzero(result.ready)
             unwanted, open_ = self.wanted(centre[ready], half[ready])
             result.empty[ready[unwanted]] = True
-            split = ready[open_ & (cells.level[ready] < _JUNCTION)]
+            deepest = np.full(len(ready), _JUNCTION)
+            if self.near is not None:
+                deepest[self.near(centre[ready], half[ready])] = _KNOWN_JUNCTION
+            split = ready[open_ & (cells.level[ready] < deepest)]
             result.ready[split] = False
         return result
 
@@ -241,6 +245,7 @@ class Subdivision:
 
 _TURN = 6
 _JUNCTION = 24
+_KNOWN_JUNCTION = 12
 _PATIENCE = 4000  # values in Arb
 
 
@@ -295,10 +300,12 @@ def subdivide(
     frame: Frame,
     clock: Clock,
     *,
-    screen: Callable[[Array, Array], Array] | None = None,
+    screen: Callable[[Cells], Array] | None = None,
     extra: Extra | None = None,
+    near: Callable[[Array, Array], Array] | None = None,
     exact: Exactly | None = None,
     progress: Progress | None = None,
 ) -> Leaves:
     """Return the balanced cells that carry the curve, and the undecided ones."""
-    return Subdivision(slices, frame, clock, screen=screen, extra=extra, exact=exact).run(progress)
+    work = Subdivision(slices, frame, clock, screen=screen, extra=extra, near=near, exact=exact)
+    return work.run(progress)
