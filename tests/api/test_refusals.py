@@ -26,6 +26,7 @@ AT = {"x_2": 0.0}
         (lambda: BOUNDARY.solve("x_1", AT, precision="half"), "unknown precision 'half'"),
         (lambda: BOUNDARY.trace(BOX, precision="half"), "unknown precision 'half'"),
         (lambda: BOUNDARY.solve("x_1", AT, domain=(1, 2, 3)), r"must be \(low, high\)"),
+        (lambda: BOUNDARY.solve("x_1", AT, domain=(-1e308, 1e308)), "too wide; use ends"),
         (lambda: BOUNDARY.solve("x_1", AT, budget=3), r"nneq.Budget\(seconds=...\), got 3"),
         (lambda: BOUNDARY.solve("x_1", {"x_2": np.zeros(0)}), "at\\['x_2'\\] is empty"),
         (lambda: BOUNDARY.along("ab", "cd"), "expected numbers, got str"),

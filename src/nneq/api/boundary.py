@@ -619,4 +619,7 @@ def _domain(domain: Interval | None) -> Interval:
     if math.isnan(low) or math.isnan(high) or low >= high:
         msg = f"the domain ({low!r}, {high!r}) is empty or reversed; give (low, high), low < high"
         raise NneqError(msg)
+    if math.isinf(high - low) and math.isfinite(low) and math.isfinite(high):
+        msg = f"the domain ({low!r}, {high!r}) is too wide; use ends of at most 1e300, or infinity"
+        raise NneqError(msg)
     return (low, high)

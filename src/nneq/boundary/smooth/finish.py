@@ -91,7 +91,7 @@ class Exact:
         if facts is None:
             if first != last:
                 return self._monotone(low, high, last > 0) or undecided
-            return undecided
+            return Stretch((), ()) if self._slope_sign(low, high) else undecided
         point, least, most, drift = facts
         bent = 1 if least > 0 else -1
         if first != last:
