@@ -122,6 +122,21 @@ def test_curves_end_exactly_at_the_junctions(seed):
     assert sorted(wanted) == sorted(inner)
 
 
+@pytest.mark.parametrize("more", [1, 70, 300, 600])
+def test_a_budget_that_ends_while_curves_are_traced_is_not_complete(more):
+    """Nothing is called complete when the boxes were used up after the junctions were proven."""
+    network = random_layers(0, [2, 10, 10, 3], gain=2.2)
+    box = Box((-2.0, -2.0), (2.0, 2.0))
+    whole = _ask(network, box)
+    found = _ask(network, box, budget=Budget(boxes=whole.stats["cells"] + more))
+
+    assert len(whole.junctions) > 0
+    assert whole.complete
+    assert not found.complete
+    assert Status.BUDGET == found.status
+    assert len(found.undecided) > 0
+
+
 @pytest.mark.parametrize("radius", [1e-2, 1e-4, 1e-6])
 def test_a_tiny_region_is_listed(radius):
     """An output that is the largest in a tiny disc only has a closed curve and a region."""

@@ -26,6 +26,7 @@ from nneq.boundary.results import (
     DecisionMap,
     DecisionRegion,
     Enclosed,
+    Junction,
     Output,
     Status,
 )
@@ -346,16 +347,16 @@ class _Search:
             for low, high in self.lost
             for a, b in zip(low, high, strict=True)
         )
-        # a curve's own undecided cells around its proven ends at junctions are no loss
+        # a curve's undecided cells where a junction is proven to be the only one are no loss
         open_ = [
             box
             for curve in curves.values()
             for box in curve.undecided
-            if not any(_holds(box, j.point) for j in self.junctions.found)
+            if curve.status is not Status.UNDECIDED or not _around(box, self.junctions.found)
         ]
         undecided += tuple(open_)
         shown = {
-            pair: _ended(curve, [j.point for j in self.junctions.found])
+            pair: _ended(curve, self.junctions.found)
             for pair, curve in curves.items()
             if curve.components
         }
@@ -397,7 +398,7 @@ class _Search:
 _QUARTERS = np.array(list(itertools.product((0, 1), repeat=2)))
 
 
-def _ended(curve: Curve, junctions: list[Array]) -> Curve:
+def _ended(curve: Curve, junctions: list[Junction]) -> Curve:
     """Return the curve with its ends in undecided boxes replaced by the junctions in them."""
     components = []
     for component in curve.components:
@@ -407,7 +408,11 @@ def _ended(curve: Curve, junctions: list[Array]) -> Curve:
             for box in curve.undecided:
                 low, high = np.array(box.low), np.array(box.high)
                 inside = np.all((points >= low) & (points <= high), axis=1)
-                ends = [j for j in junctions if np.all((j >= low) & (j <= high))]
+                ends = [
+                    j.point
+                    for j in _around(box, junctions)
+                    if np.all((j.point >= low) & (j.point <= high))
+                ]
                 if inside[-1] and len(ends) == 1:
                     count = len(points) - int(np.argmin(inside[::-1])) if not inside.all() else 1
                     points = np.concatenate((points[:count], ends))
@@ -416,9 +421,11 @@ def _ended(curve: Curve, junctions: list[Array]) -> Curve:
     return dataclasses.replace(curve, components=tuple(components))
 
 
-def _holds(box: Box, point: Array) -> bool:
-    wide = np.array(box.high) - np.array(box.low)
-    return bool(
-        np.all(np.array(box.low) - 1e-9 - wide <= point)
-        and np.all(point <= np.array(box.high) + wide + 1e-9)
-    )
+def _around(box: Box, junctions: list[Junction]) -> list[Junction]:
+    """Return the junctions that are proven to be the only ones in a part around the box."""
+    low, high = np.array(box.low), np.array(box.high)
+    return [
+        j
+        for j in junctions
+        if np.all(np.array(j.box.low) <= low) and np.all(high <= np.array(j.box.high))
+    ]
