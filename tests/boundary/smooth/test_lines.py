@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import flint
 import numpy as np
@@ -547,3 +549,16 @@ def test_overflow_is_undecided_after_few_boxes():
     assert 1 == len(found)
     assert found.undecided[0][0] > 1.2
     assert found.stats["boxes"] < 5000
+
+
+def test_solved_networks_are_let_go():
+    """Asking about one network after another, as in training, keeps only the last few."""
+    alive = []
+    for seed in range(20):
+        problem = problem_of(mlp((1, 4, 2), "tanh", seed))
+        solve(problem, [0.0], [1.0])
+        alive.append(weakref.ref(problem.network))
+    del problem
+    gc.collect()
+
+    assert sum(ref() is not None for ref in alive) <= 8
