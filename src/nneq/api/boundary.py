@@ -232,8 +232,8 @@ class Boundary:
         """
         place = self.frame.input(variable)
         name = self.frame.inputs[place]
-        many = any(np.ndim(value) > 0 for value in (at or {}).values())
         origins = self.frame.fixed_lines(at, (place,))
+        many = any(np.ndim(value) > 0 for value in (at or {}).values())
         direction = np.zeros(origins.shape[1])
         direction[place] = 1.0
         fixed = [
@@ -277,6 +277,9 @@ class Boundary:
         a, b = self.frame.point(start), self.frame.point(end)
         if np.array_equal(a, b):
             msg = "the segment has zero length: both ends are the same point"
+            raise NneqError(msg)
+        if np.abs(a).max() > _FARTHEST or np.abs(b).max() > _FARTHEST:
+            msg = f"the segment is too long; use points with entries of at most {_FARTHEST:g}"
             raise NneqError(msg)
         call = self._call(budget, progress, precision, exact=exact, executor=executor)
         return call.lines(a[None], b - a, (0.0, 1.0), _LINE_NAME)[0]
@@ -472,6 +475,9 @@ class Boundary:
             msg = f"unknown norm {norm!r}; use 'l2', 'linf' or 'l1'"
             raise NneqError(msg)
         point = self.frame.point(x)
+        if np.abs(point).max() > _FARTHEST:
+            msg = f"the point is too far out; use entries of at most {_FARTHEST:g}"
+            raise NneqError(msg)
         call = self._call(budget or _TEN_SECONDS, progress, precision, executor=executor)
         return call.nearest(point, norm)
 
@@ -600,6 +606,7 @@ class Boundary:
 
 
 _SHOWN_INPUTS = 64
+_FARTHEST = 1e100  # squares of distances must not overflow
 
 
 def _with_at(solutions: Solutions, at: Mapping[str, float]) -> Solutions:
@@ -618,5 +625,8 @@ def _domain(domain: Interval | None) -> Interval:
         raise NneqError(msg) from None
     if math.isnan(low) or math.isnan(high) or low >= high:
         msg = f"the domain ({low!r}, {high!r}) is empty or reversed; give (low, high), low < high"
+        raise NneqError(msg)
+    if math.isinf(high - low) and math.isfinite(low) and math.isfinite(high):
+        msg = f"the domain ({low!r}, {high!r}) is too wide; use ends of at most 1e300, or infinity"
         raise NneqError(msg)
     return (low, high)

@@ -4,11 +4,12 @@ A :class:`Ball` is a pair of float64 arrays ``(mid, rad)`` of one shape ``(S, *s
 for all reals ``x`` with ``|x - mid| <= rad``; a NaN or an infinite radius means "nothing is
 known", so that every comparison with it is undecided.
 
-Nothing rests on rounding modes, on libm or on the order in which BLAS sums.  With ``u = 2**-53``
-and :math:`\gamma_n = nu/(1-nu)`, a computed product :math:`L m` with at most ``n`` products per
-entry differs from the exact one by at most :math:`\gamma_n |L||m|`, in any order of summation and
-with or without fused multiply-add (Higham 2002, section 3.1); radii are sums of non-negative
-numbers and are enlarged by the same factor.  ``TINY`` covers underflow, gradual or flushed to zero.
+Rounding is to nearest (:mod:`nneq.semantics.rounding` refuses other modes); nothing rests on the
+order in which BLAS sums.  With ``u = 2**-53`` and :math:`\gamma_n = nu/(1-nu)`, a computed product
+:math:`L m` with at most ``n`` products per entry differs from the exact one by at most
+:math:`\gamma_n |L||m|`, in any order of summation and with or without fused multiply-add (Higham
+2002, section 3.1); radii are sums of non-negative numbers and are enlarged by the same factor.
+``TINY`` covers underflow, gradual or flushed to zero.
 Library functions are trusted to ``LIBM`` relative (16 units in the last place; the measured worst
 is below 4), which tests hold against ball arithmetic of arbitrary precision.
 """
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nneq.ir.forward import forward
+from nneq.semantics.rounding import require_nearest
 
 if TYPE_CHECKING:
     from nneq.ir.linear_map import LinearMap
@@ -327,6 +329,7 @@ class Balls:
 
     def __init__(self, precision: str = "real") -> None:
         """Choose the statement."""
+        require_nearest()
         self.unit = UNIT32 if precision == "float32" else UNIT
 
     def constant(self, node: Constant) -> Ball:

@@ -19,6 +19,7 @@ from nneq.ir.float64 import Float64
 from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, gamma, linear
 from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.ranges import is_kinked
+from nneq.semantics.rounding import require_nearest
 from nneq.semantics.shares import shared
 
 __all__ = ["Front", "Slices", "is_rough"]
@@ -76,6 +77,7 @@ class Slices:
         executor: Executor | None = None,
     ) -> None:
         """Compute the affine part of every slice."""
+        require_nearest()
         self.network = network
         self.executor = executor
         self.precision = precision

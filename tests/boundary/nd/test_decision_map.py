@@ -102,6 +102,58 @@ def test_random_networks_equal_the_label_grid(seed, classes):
                 assert np.abs(first.point - second.point).max() > 1e-9
 
 
+@pytest.mark.parametrize("seed", [0, 3, 5])
+def test_curves_end_exactly_at_the_junctions(seed):
+    """The three curves of a junction share its point as their end, and no other loose ends."""
+    network = random_layers(seed, [2, 10, 10, 3], gain=2.2)
+    box = Box((-2.0, -2.0), (2.0, 2.0))
+    found = _ask(network, box)
+    ends = [
+        tuple(point)
+        for curve in found.curves.values()
+        for component in curve.components
+        for point in component.points[[0, -1]]
+        if not component.closed
+    ]
+    inner = [end for end in ends if max(abs(end[0]), abs(end[1])) < 2.0]
+    wanted = [tuple(junction.point) for junction in found.junctions for _ in range(3)]
+
+    assert len(found.junctions) > 0
+    assert sorted(wanted) == sorted(inner)
+
+
+@pytest.mark.parametrize("more", [1, 70, 300, 600])
+def test_a_budget_that_ends_while_curves_are_traced_is_not_complete(more):
+    """Nothing is called complete when the boxes were used up after the junctions were proven."""
+    network = random_layers(0, [2, 10, 10, 3], gain=2.2)
+    box = Box((-2.0, -2.0), (2.0, 2.0))
+    whole = _ask(network, box)
+    found = _ask(network, box, budget=Budget(boxes=whole.stats["cells"] + more))
+
+    assert len(whole.junctions) > 0
+    assert whole.complete
+    assert not found.complete
+    assert Status.BUDGET == found.status
+    assert len(found.undecided) > 0
+
+
+@pytest.mark.parametrize("radius", [1e-2, 1e-4, 1e-6])
+def test_a_tiny_region_is_listed(radius):
+    """An output that is the largest in a tiny disc only has a closed curve and a region."""
+    weight = np.array([[0.0, 0.0], [-1.0, -1.0], [0.0, 0.0]])
+    bias = np.array([0.0, radius**2, -1.0])
+    shift = np.array([-0.3, 0.4])
+    network = layers([(np.eye(2), shift), (weight, bias)], ["square"])
+    found = _ask(network, Box((-2.0, -2.0), (2.1, 1.9)))
+    areas = {region.output: region for region in found.regions}
+
+    assert found.complete
+    assert [(0, 1)] == list(found.curves)
+    assert [True] == [c.closed for c in found.curves[0, 1].components]
+    assert {0, 1} == set(areas)
+    assert areas[1].lower <= np.pi * radius**2 <= areas[1].upper
+
+
 def test_slices_of_many_inputs_and_softmax():
     """Softmax changes nothing; other inputs are fixed by the origin."""
     network = random_layers(5, [6, 12, 12, 3])

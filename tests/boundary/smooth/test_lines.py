@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import flint
 import numpy as np
@@ -510,3 +512,53 @@ def test_too_many_open_boxes_end_like_a_budget(monkeypatch):
 
     assert (False, Status.BUDGET) == (found.complete, found.status)
     assert found.undecided
+
+
+def test_a_root_at_an_end_of_the_domain_leaves_no_wide_interval():
+    """Where g(0) = 0 cannot be proven at an end, a monotone g leaves a few roundings open."""
+    network = one_hidden(
+        [[1.0], [-1.0]], [0.0, 0.0], [[1.0, -1.0], [0.0, 0.0]], [0.0, 0.0], "softplus"
+    )
+    found = solve(problem_of(network), [0.0], [1.0], (0.0, 3.0))
+
+    assert 1 == len(found.undecided)
+    assert 0.0 == found.undecided[0][0]
+    assert found.undecided[0][1] < 1e-9
+
+
+def test_a_sigmoid_far_to_the_left_is_solved_in_few_boxes():
+    """g = s(t) - s(2t) shrinks like exp(t): balls tell its sign where jets do not."""
+    network = one_hidden(
+        [[1.0], [2.0]], [0.0, 0.0], [[1.0, -1.0], [0.0, 0.0]], [0.0, 0.0], "sigmoid"
+    )
+    found = solve(problem_of(network), [0.0], [1.0], (-600.0, -1.0))
+
+    assert found.complete
+    assert () == found.roots
+    assert found.stats["boxes"] < 5000
+
+
+def test_overflow_is_undecided_after_few_boxes():
+    """Where g exceeds every float64 nothing is proven, and boxes are not halved for ever."""
+    network = one_hidden(
+        [[500.0], [1.0]], [0.0, 0.0], [[1.0, -1.0], [0.0, 0.0]], [-1.0, 0.0], "exp"
+    )
+    found = solve(problem_of(network), [0.0], [1.0], (-3.0, 3.0))
+
+    assert Status.UNDECIDED == found.status
+    assert 1 == len(found)
+    assert found.undecided[0][0] > 1.2
+    assert found.stats["boxes"] < 5000
+
+
+def test_solved_networks_are_let_go():
+    """Asking about one network after another, as in training, keeps only the last few."""
+    alive = []
+    for seed in range(20):
+        problem = problem_of(mlp((1, 4, 2), "tanh", seed))
+        solve(problem, [0.0], [1.0])
+        alive.append(weakref.ref(problem.network))
+    del problem
+    gc.collect()
+
+    assert sum(ref() is not None for ref in alive) <= 8

@@ -24,6 +24,7 @@ from nneq.boundary.results import Clock
 from nneq.ir import linear_map as lm
 from nneq.ir import network as ir
 from nneq.semantics.pattern import Hinges, expand_maximum, hinges, split_inputs
+from nneq.semantics.rounding import require_nearest
 
 __all__ = ["UNIT", "Live", "Program", "Strips", "affine_forms", "reached", "walk_lines"]
 
@@ -98,6 +99,7 @@ class Program:
 
     def __init__(self, network: ir.Network) -> None:
         """Prepare ``network``."""
+        require_nearest()
         self.network = expand_maximum(network)
         self.tables: dict[int, Hinges] = {}
         self.last: dict[int, int] = {}

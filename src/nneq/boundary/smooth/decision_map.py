@@ -2,16 +2,14 @@ r"""Which output is the largest, where, in a rectangle of two free inputs.
 
 Branch and prune on all differences at once: an output is out on a cell when another one is proven
 larger there.  Cells with one output left belong to its region; cells with two carry a piece of one
-curve; cells with three are split until a Krawczyk test on :math:`(z_i - z_j, z_i - z_k)` proves
-that an enlarged cell holds exactly one junction, or none.  The curves themselves are traced pair by
-pair (:mod:`nneq.boundary.smooth.plane`) and cut where a third output wins.
-
-References:
-    Krawczyk 1969; Moore, Kearfott and Cloud 2009, section 8.2.
+curve; cells with three are split until they are proven to hold one junction or none
+(:mod:`nneq.boundary.smooth.junctions`).  The curves themselves are traced pair by pair
+(:mod:`nneq.boundary.smooth.plane`) where the search left both outputs, and end at junctions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from nneq.boundary.problem import Problem
 from nneq.boundary.results import (
     Box,
     Clock,
+    Component,
     Curve,
     DecisionMap,
     DecisionRegion,
@@ -31,6 +30,8 @@ from nneq.boundary.results import (
     Output,
     Status,
 )
+from nneq.boundary.smooth.cells import Cells
+from nneq.boundary.smooth.junctions import Junctions, alive_outputs, taylor
 from nneq.boundary.smooth.plane import trace_plane
 from nneq.errors import NneqError, UnsupportedError
 from nneq.ir import network as ir
@@ -52,6 +53,7 @@ _AREA_LEVEL = 7
 _DEEPEST = 40
 _START = 3
 _BATCH = 1024
+_GAIN = 0.9  # linear bounds go on while they close a tenth of what Taylor bounds leave open
 
 
 def decision_map(
@@ -105,12 +107,21 @@ def decision_map(
         search.run()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
+        search.stopped = True
     curves: dict[tuple[Output, Output], Curve] = {}
     try:
         for pair in sorted(search.met):
             problem = _question(network, pair)
             curves[pair] = trace_plane(
-                problem, origin, directions, box, names=names, precision=precision, clock=clock
+                problem,
+                origin,
+                directions,
+                box,
+                names=names,
+                precision=precision,
+                clock=clock,
+                screen=search.elsewhere(pair),
+                near=search.junctions.near,
             )
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
@@ -161,7 +172,10 @@ class _Search:
         self.shared = np.zeros(self.count)
         self.guess = np.zeros(self.count)
         self.met: set[tuple[int, int]] = set()
-        self.junctions: list[Junction] = []
+        self.junctions = Junctions(self.count, self.slices, self.bounds, box)
+        self.screen = True
+        side = 1 << _AREA_LEVEL
+        self.where = {pair: np.zeros((side, side), dtype=bool) for pair in self.pairs}
         self.lost: list[tuple[Array, Array]] = []
         self.examined = 0
         self.stopped = False
@@ -205,71 +219,55 @@ class _Search:
         return centre, np.maximum(high - centre, centre - low) * (1 + 4 * UNIT)
 
     def _alive(self, low: Array, high: Array) -> Array:
-        """Return which outputs no other one is proven to exceed, ``(B, m)``."""
-        alive = np.ones((len(low), self.count), dtype=bool)
-        for place, (i, j) in enumerate(self.pairs):
-            alive[:, j] &= ~(low[:, place] > 0)
-            alive[:, i] &= ~(high[:, place] < 0)
-        return alive
+        return alive_outputs(self.count, low, high)
 
     def _level(self, level: int, index: Array) -> Array:
         """Examine cells of one level; return those to split."""
         centre, half = self._boxes(level, index)
-        forms = self.bounds(Domain.box(centre - half, centre + half))
-        low, high = forms.low, forms.high
+        low, high, noise = self._ends(centre, half)
         alive = self._alive(low, high)
-        several = np.flatnonzero(alive.sum(axis=1) > 1)
-        jacobian: tuple[Array, Array] | None = None
-        noise = np.zeros(len(several))
-        if several.size:
-            jet_low, jet_high, mid, rad, noise = self._taylor(centre[several], half[several])
-            low[several] = np.fmax(low[several], jet_low)
-            high[several] = np.fmin(high[several], jet_high)
-            alive[several] = self._alive(low[several], high[several])
-            jacobian = (mid, rad)
         size = alive.sum(axis=1)
         area = 4 * half[:, 0] * half[:, 1]
         for c in range(self.count):
             self.lower[c] += area[(size == 1) & alive[:, c]].sum()
-        for row in np.unique(alive[size > 1], axis=0):
-            places = np.flatnonzero(row)
-            self.met.update(itertools.combinations(places.tolist(), 2)) if len(
-                places
-            ) == 2 else None
-        split = np.zeros(len(index), dtype=bool)
-        pair = (size == 2) & (level < _AREA_LEVEL)
-        split[pair] = True
-        ending = (size == 2) & ~pair
+        for row in np.unique(alive[size == 2], axis=0):
+            self.met.add((int(np.flatnonzero(row)[0]), int(np.flatnonzero(row)[1])))
+        split = (size == 2) & (level < _AREA_LEVEL)
+        ending = (size == 2) & ~split
         if ending.any():
+            self._mark(level, index[ending], alive[ending])
             self._estimate(centre[ending], half[ending], alive[ending], area[ending])
-        for spot, k in enumerate(several):
-            if size[k] >= 3 and jacobian is not None:
-                known = size[k] == 3 and self._krawczyk(
-                    centre[k], half[k], np.flatnonzero(alive[k])
-                )
-                widest = np.maximum(np.abs(low[k]), np.abs(high[k])).max()
-                if known or widest <= 16 * noise[spot]:
-                    if not known:
-                        self._give_up(level, index[k : k + 1])
-                    self._estimate(
-                        centre[k : k + 1], half[k : k + 1], alive[k : k + 1], area[k : k + 1]
-                    )
-                    self.met.update(itertools.combinations(np.flatnonzero(alive[k]).tolist(), 2))
-                else:
-                    split[k] = True
-        return index[split]
+        many = np.flatnonzero(size >= 3)
+        settled = self.junctions.settle(centre[many], half[many], alive[many])
+        widest = np.maximum(np.abs(low[many]), np.abs(high[many])).max(axis=1)
+        for k, known, drowned in zip(many, settled, widest <= 16 * noise[many], strict=True):
+            if known or drowned:
+                one = slice(k, k + 1)
+                self._mark(level, index[one], alive[one])
+                if not known:
+                    self._give_up(level, index[one])
+                self._estimate(centre[one], half[one], alive[one], area[one])
+                self.met.update(itertools.combinations(np.flatnonzero(alive[k]).tolist(), 2))
+            else:
+                split[k] = True
+        return np.asarray(index[split])
 
-    def _taylor(self, centre: Array, half: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """Return ends of the differences, gradient balls ``(B, P, 2)`` and the rounding error."""
-        line = np.zeros(len(centre), dtype=np.int64)
-        arithmetic, (jet,) = self.slices.jets(line, centre, half)
-        low, high = arithmetic.range(jet)
-        fuzz = arithmetic.fuzz(jet)
-        slopes = arithmetic.slopes(jet)
-        mid = np.stack([s.mid for s in slopes], axis=-1)
-        rad = np.stack([s.rad for s in slopes], axis=-1)
-        noise = (arithmetic.value(jet).rad + fuzz).max(axis=1)
-        return low - fuzz, high + fuzz, mid, rad, noise
+    def _ends(self, centre: Array, half: Array) -> tuple[Array, Array, Array]:
+        """Return ends of the differences ``(B, P)`` and the rounding error ``(B,)``.
+
+        Taylor bounds are the cheaper and, in small cells, the sharper ones; linear bounds are
+        asked about what they leave until they no longer decide anything more.
+        """
+        low, high, _, _, noise = taylor(self.slices, centre, half)
+        several = np.flatnonzero(self._alive(low, high).sum(axis=1) > 1)
+        if several.size and self.screen:
+            centre, half = centre[several], half[several]
+            forms = self.bounds(Domain.box(centre - half, centre + half))
+            low[several] = np.fmax(low[several], forms.low)
+            high[several] = np.fmin(high[several], forms.high)
+            left = self._alive(low[several], high[several]).sum(axis=1) > 1
+            self.screen = left.mean() < _GAIN
+        return low, high, noise
 
     def _estimate(self, centre: Array, half: Array, alive: Array, area: Array) -> None:
         """Share the area of undecided cells by samples; the bounds count all of it as open."""
@@ -294,139 +292,46 @@ class _Search:
                 score[:, j] = -found[:, place]
         return np.asarray(score.argmax(axis=1))
 
+    def _mark(self, level: int, index: Array, alive: Array) -> None:
+        """Note where two outputs may both be largest, on the grid of the level of areas."""
+        shift = level - _AREA_LEVEL
+        for (i, j), grid in self.where.items():
+            for x, y in index[alive[:, i] & alive[:, j]].tolist():
+                if shift >= 0:
+                    grid[x >> shift, y >> shift] = True
+                else:
+                    a, b = x << -shift, y << -shift
+                    grid[a : a + (1 << -shift), b : b + (1 << -shift)] = True
+
+    def elsewhere(self, pair: tuple[int, int]) -> Callable[[Cells], Array] | None:
+        """Return what tells cells on which one of two outputs is proven not to be largest.
+
+        None after a search that was stopped, which does not know.
+        """
+        if self.stopped:
+            return None
+        grids = {_AREA_LEVEL: self.where[pair]}
+        for level in range(_AREA_LEVEL - 1, -1, -1):
+            side = 1 << level
+            blocks = grids[level + 1].reshape(side, 2, side, 2)
+            grids[level] = np.asarray(blocks.any(axis=(1, 3)))
+
+        def screen(cells: Cells) -> Array:
+            level = np.minimum(cells.level, _AREA_LEVEL)
+            i, j = cells.i >> (cells.level - level), cells.j >> (cells.level - level)
+            wanted = np.zeros(len(cells), dtype=bool)
+            for one in np.unique(level):
+                rows = np.flatnonzero(level == one)
+                wanted[rows] = grids[int(one)][i[rows], j[rows]]
+            return ~wanted
+
+        return screen
+
     def _give_up(self, level: int, index: Array) -> None:
         low, high = self._place(level, index), self._place(level, index + 1)
         self.lost.append((low, high))
+        self._mark(level, index, np.ones((len(index), self.count), dtype=bool))
         self.shared += float(np.prod(high - low, axis=1).sum())
-
-    # ------------------------------------------------------------------------------- junctions
-    def _krawczyk(self, centre: Array, half: Array, three: Array) -> bool:
-        """Return whether the cell is settled: one junction is proven near it, or none is in it."""
-        for old in self.junctions:
-            if tuple(three) == old.outputs and self._inside(centre, half, old.box):
-                return True
-        wide = 2.0 * half
-        i, j, k = (int(c) for c in three)
-        rows = [self.pairs.index((i, j)), self.pairs.index((i, k))]
-        _, _, mid, rad, _ = self._taylor(centre[None], wide[None])
-        mid, rad = mid[0, rows], rad[0, rows]
-        if not (np.isfinite(mid).all() and np.isfinite(rad).all()):
-            return False
-        determinant = mid[0, 0] * mid[1, 1] - mid[0, 1] * mid[1, 0]
-        if determinant == 0 or not np.isfinite(determinant):
-            return False
-        inverse = np.array([[mid[1, 1], -mid[0, 1]], [-mid[1, 0], mid[0, 0]]]) / determinant
-        start = self._newton(centre, wide, rows)
-        found = self._step(start, centre, wide, inverse, mid, rad, rows)
-        if found is None:
-            return False
-        low, high = found
-        if np.any(low > centre + wide) or np.any(high < centre - wide):
-            return True  # no zero of the pair in the enlarged cell
-        if not (np.all(low > centre - wide) and np.all(high < centre + wide)):
-            return False
-        if np.any(low > centre + half) or np.any(high < centre - half):
-            return True  # the only zero is outside the cell itself
-        return self._accept(start, low, high, three, (centre - wide, centre + wide))
-
-    @staticmethod
-    def _inside(centre: Array, half: Array, box: Box) -> bool:
-        """Return whether a cell lies in a box known to hold one junction only."""
-        return bool(
-            np.all(centre - half >= np.array(box.low))
-            and np.all(centre + half <= np.array(box.high))
-        )
-
-    def _newton(self, centre: Array, wide: Array, rows: list[int]) -> Array:
-        """Return a numerical zero of the two differences near a cell."""
-        point = centre.copy()
-        line = np.zeros(1, dtype=np.int64)
-        for _ in range(8):
-            arithmetic, (jet,) = self.slices.jets(line, point[None], np.zeros((1, 2)))
-            value = arithmetic.value(jet).mid[0, rows]
-            slope = np.stack([s.mid[0, rows] for s in arithmetic.slopes(jet)], axis=-1)
-            try:
-                step = np.linalg.solve(slope, value)
-            except np.linalg.LinAlgError:
-                return centre
-            if not np.isfinite(step).all():
-                return centre
-            point = np.clip(point - step, centre - wide, centre + wide)
-        return point
-
-    def _step(
-        self,
-        start: Array,
-        centre: Array,
-        wide: Array,
-        inverse: Array,
-        mid: Array,
-        rad: Array,
-        rows: list[int],
-    ) -> tuple[Array, Array] | None:
-        """Return the Krawczyk image ``s - Y F(s) + (I - Y J)(X - s)`` of the enlarged cell."""
-        ball = self.slices.balls(np.zeros(1, dtype=np.int64), start[None])[0]
-        value, error = ball.mid[0, rows], ball.rad[0, rows]
-        size = np.abs(inverse)
-        shift = inverse @ value
-        reach = (wide + np.abs(centre - start)) * (1 + 8 * UNIT)
-        rest = np.abs(np.eye(2) - inverse @ mid) + size @ rad
-        rest = rest + 16 * UNIT * (size @ np.abs(mid) + 1)
-        spread = size @ error + rest @ reach + 32 * UNIT * (size @ np.abs(value) + np.abs(start))
-        if not np.isfinite(spread).all():
-            return None
-        spread = spread * (1 + 16 * UNIT)
-        return start - shift - spread, start - shift + spread
-
-    def _accept(
-        self, start: Array, low: Array, high: Array, three: Array, unique: tuple[Array, Array]
-    ) -> bool:
-        """Keep a proven zero if all other outputs are proven smaller at it."""
-        low, high = self._tight(start, low, high, three)
-        centre, half = 0.5 * (low + high), 0.5 * (high - low) * (1 + 4 * UNIT) + 1e-300
-        forms = self.bounds(Domain.box((centre - half)[None], (centre + half)[None]))
-        alive = np.flatnonzero(self._alive(forms.low, forms.high)[0])
-        if set(three) - set(alive.tolist()):
-            return True  # another output is proven larger: no junction
-        if len(alive) != 3:
-            return False
-        outputs = (int(three[0]), int(three[1]), int(three[2]))
-        outside = np.any(high < self.low) or np.any(low > self.high)
-        if outside:
-            return True
-        if np.any(low < self.low) or np.any(high > self.high):
-            return False  # on the rim of the box: not decided
-        for old in self.junctions:
-            if old.outputs == outputs and np.all(np.abs(old.point - start) <= high - low + 1e-12):
-                held = np.all(np.array(old.box.low) <= low) and np.all(
-                    high <= np.array(old.box.high)
-                )
-                if held:
-                    return True
-        proof = Enclosed("Krawczyk test: exactly one point of the box ties all three")
-        box = Box(tuple(unique[0]), tuple(unique[1]))
-        self.junctions.append(Junction(start, box, outputs, proof))
-        return True
-
-    def _tight(self, start: Array, low: Array, high: Array, three: Array) -> tuple[Array, Array]:
-        """Return the zero's enclosure after Krawczyk steps on shrinking boxes."""
-        i, j, k = (int(c) for c in three)
-        rows = [self.pairs.index((i, j)), self.pairs.index((i, k))]
-        for _ in range(4):
-            centre, half = 0.5 * (low + high), 0.5 * (high - low) * (1 + 4 * UNIT)
-            _, _, mid, rad, _ = self._taylor(centre[None], half[None])
-            mid, rad = mid[0, rows], rad[0, rows]
-            if not (np.isfinite(mid).all() and np.isfinite(rad).all()):
-                break
-            try:
-                inverse = np.linalg.inv(mid)
-            except np.linalg.LinAlgError:
-                break
-            found = self._step(start, centre, half, inverse, mid, rad, rows)
-            if found is None:
-                break
-            low, high = np.maximum(low, found[0]), np.minimum(high, found[1])
-        return low, np.maximum(low, high)
 
     # ---------------------------------------------------------------------------------- answer
     def answer(
@@ -442,27 +347,32 @@ class _Search:
             for low, high in self.lost
             for a, b in zip(low, high, strict=True)
         )
-        # a curve's own undecided cells around its proven ends at junctions are no loss
+        # a curve's undecided cells where a junction is proven to be the only one are no loss
         open_ = [
             box
             for curve in curves.values()
             for box in curve.undecided
-            if not any(_holds(box, j.point) for j in self.junctions)
+            if curve.status is not Status.UNDECIDED or not _around(box, self.junctions.found)
         ]
         undecided += tuple(open_)
-        shown = {pair: curve for pair, curve in curves.items() if curve.components}
+        shown = {
+            pair: _ended(curve, self.junctions.found)
+            for pair, curve in curves.items()
+            if curve.components
+        }
         total = float(np.prod(self.high - self.low))
         regions = []
+        met = {c for pair in shown for c in pair}  # samples miss the smallest regions
         for c in range(self.count):
             upper = min(total, self.lower[c] + self.shared[c]) * (1 + 1e-9)
             lower = max(0.0, self.lower[c] * (1 - 1e-9))
             area = min(max(self.lower[c] + self.guess[c], lower), upper)
-            if area > 0:
+            if area > 0 or c in met:
                 regions.append(DecisionRegion(c, float(area), float(lower), float(upper)))
         if status is Status.COMPLETE and undecided:
             status = Status.BUDGET if self.stopped or self.clock.over else Status.UNDECIDED
         complete = status is Status.COMPLETE
-        junctions = tuple(sorted(self.junctions, key=lambda j: (j.outputs, tuple(j.point))))
+        junctions = tuple(sorted(self.junctions.found, key=lambda j: (j.outputs, tuple(j.point))))
         words = (
             f"{len(regions)} outputs are largest somewhere in the box, {len(shown)} pairs meet, "
             f"{len(junctions)} junctions"
@@ -488,9 +398,34 @@ class _Search:
 _QUARTERS = np.array(list(itertools.product((0, 1), repeat=2)))
 
 
-def _holds(box: Box, point: Array) -> bool:
-    wide = np.array(box.high) - np.array(box.low)
-    return bool(
-        np.all(np.array(box.low) - 1e-9 - wide <= point)
-        and np.all(point <= np.array(box.high) + wide + 1e-9)
-    )
+def _ended(curve: Curve, junctions: list[Junction]) -> Curve:
+    """Return the curve with its ends in undecided boxes replaced by the junctions in them."""
+    components = []
+    for component in curve.components:
+        points = component.points
+        for _ in range(0 if component.closed else 2):
+            points = points[::-1]
+            for box in curve.undecided:
+                low, high = np.array(box.low), np.array(box.high)
+                inside = np.all((points >= low) & (points <= high), axis=1)
+                ends = [
+                    j.point
+                    for j in _around(box, junctions)
+                    if np.all((j.point >= low) & (j.point <= high))
+                ]
+                if inside[-1] and len(ends) == 1:
+                    count = len(points) - int(np.argmin(inside[::-1])) if not inside.all() else 1
+                    points = np.concatenate((points[:count], ends))
+        if len(points) > 2 or not np.array_equal(points[0], points[-1]):
+            components.append(Component(points, component.closed))
+    return dataclasses.replace(curve, components=tuple(components))
+
+
+def _around(box: Box, junctions: list[Junction]) -> list[Junction]:
+    """Return the junctions that are proven to be the only ones in a part around the box."""
+    low, high = np.array(box.low), np.array(box.high)
+    return [
+        j
+        for j in junctions
+        if np.all(np.array(j.box.low) <= low) and np.all(high <= np.array(j.box.high))
+    ]

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import flint
 import numpy as np
@@ -25,17 +25,14 @@ __all__ = ["Exact", "Stretch", "arb_network", "newton"]
 
 Array = np.ndarray[Any, Any]
 
-_KNOWN: WeakKeyDictionary[Network, ArbNetwork] = WeakKeyDictionary()
 _BITS = 128
 _FINE = 400
 
 
+@lru_cache(maxsize=8)
 def arb_network(network: Network) -> ArbNetwork:
-    """Return the network in Arb; converted once per network."""
-    found = _KNOWN.get(network)
-    if found is None:
-        found = _KNOWN[network] = ArbNetwork(network)
-    return found
+    """Return the network in Arb; converted once, the last few are kept."""
+    return ArbNetwork(network)
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class Exact:
         if facts is None:
             if first != last:
                 return self._monotone(low, high, last > 0) or undecided
-            return undecided
+            return Stretch((), ()) if self._slope_sign(low, high) else undecided
         point, least, most, drift = facts
         bent = 1 if least > 0 else -1
         if first != last:

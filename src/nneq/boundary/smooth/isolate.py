@@ -16,6 +16,7 @@ import numpy as np
 
 from nneq.boundary.results import Clock
 from nneq.semantics.ball import UNIT
+from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.slices import Slices
 
 __all__ = ["OPEN", "Pieces", "Runs", "isolate", "merge", "quiet", "signs"]
@@ -144,10 +145,43 @@ def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Arr
         kinds[bottom > fuzz] = 1
         kinds[top < -fuzz] = -1
         error = jet.rad[0].reshape(-1) + fuzz
-        noisy = np.flatnonzero((kinds == 0) & (top - bottom <= 8 * error))
+        # where numbers overflow, halving would never end either
+        size = top - bottom
+        noisy = np.flatnonzero((kinds == 0) & ~((size > 8 * error) & np.isfinite(size)))
     if len(noisy):
+        noisy = _sharpened(slices, arithmetic, jet, noisy, (line, centre, half, fuzz), kinds)
         kinds[noisy[quiet(slices, line[noisy], low[noisy], high[noisy])]] = _NOISE
     return kinds, np.stack((steep_low, steep_high), axis=1)
+
+
+def _sharpened(
+    slices: Slices,
+    arithmetic: Jets,
+    jet: Jet,
+    noisy: Array,
+    boxes: tuple[Array, Array, Array, Array],
+    kinds: Array,
+) -> Array:
+    """Decide boxes with balls, over the box and at its centre, which can be sharper than jets.
+
+    Returns the boxes that stay open.  Without this, a box would be halved for ever where the error
+    of the jet is as large as ``g`` and that of the ball is not (a sigmoid far to the left), or
+    where only derivatives overflow.
+    """
+    line, centre, half, fuzz = (part[noisy] for part in boxes)
+    (box,) = slices.balls(line, centre[:, None], half[:, None])
+    (ball,) = slices.balls(line, centre[:, None])
+    sharp = Jet(jet.mid[:, noisy].copy(), jet.rad[:, noisy].copy())
+    better = ball.rad < sharp.rad[0]
+    with np.errstate(all="ignore"):
+        sharp.mid[0] = np.where(better, ball.mid, sharp.mid[0])
+        sharp.rad[0] = np.where(better, ball.rad, sharp.rad[0])
+        bottom, top = (end.reshape(-1) for end in arithmetic.only(noisy).range(sharp))
+        bottom = np.fmax(bottom, box.lower.reshape(-1))
+        top = np.fmin(top, box.upper.reshape(-1))
+        kinds[noisy[bottom > fuzz]] = 1
+        kinds[noisy[top < -fuzz]] = -1
+    return np.asarray(noisy[kinds[noisy] == OPEN])
 
 
 def quiet(slices: Slices, line: Array, low: Array, high: Array) -> Array:

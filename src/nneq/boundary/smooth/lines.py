@@ -294,8 +294,9 @@ class _Answers:
         if not ends:
             return [], []
         low, high = np.array(ends).T
-        centre = 0.5 * low + 0.5 * high
-        half = np.maximum(high - centre, centre - low) * (1 + 1e-15)
+        with np.errstate(invalid="ignore"):  # tails to infinity stay undecided
+            centre = 0.5 * low + 0.5 * high
+            half = np.maximum(high - centre, centre - low) * (1 + 1e-15)
         places = np.full(len(ends), line)
         lost, open_ = rivals.cells(centre[:, None], half[:, None], places)
         return lost.tolist(), open_.tolist()

@@ -44,6 +44,8 @@ def trace_plane(
     precision: str = "real",
     clock: Clock,
     progress: Progress | None = None,
+    screen: Callable[[Cells], Array] | None = None,
+    near: Callable[[Array, Array], Array] | None = None,
 ) -> Curve:
     """Return the boundary in ``box`` of the plane ``origin + directions @ (u, v)``.
 
@@ -56,6 +58,9 @@ def trace_plane(
         precision: ``"real"`` or ``"float32"``.
         clock: the budget.
         progress: called with the share of cells done.
+        screen: cells of the rectangle that are known to be outside the decision boundary.
+        near: ``near(centre, half)``: cells in which the junction of three outputs is known, so
+            that the end of a decision boundary need not be narrowed down.
 
     Guarantee: certified: the polylines are isotopic to the curve, vertices lie on it to 1e-11.
     """
@@ -87,6 +92,8 @@ def trace_plane(
         extra=rivals.cells if rivals else None,
         exact=exact_values if use_arb else None,
         progress=progress,
+        screen=screen,
+        near=near,
     )
 
     def exact_sign(point: Array) -> int:

@@ -73,10 +73,10 @@ class Subdivision:
         slices: the network on its plane (one slice, ``d = 2``).
         frame: the rectangle.
         clock: the budget.
-        screen: ``screen(centre, half)``: where a cheaper bound proves that ``g`` has a sign; or
-        None. extra: ``extra(centre, half)``: where a cell is not wanted, and where that is still
-        open; or
+        screen: ``screen(cells)``: cells that are known not to be wanted; or None.
+        extra: ``extra(centre, half)``: where a cell is not wanted, and where that is still open; or
             None (the filter of decision boundaries).
+        near: ``near(centre, half)``: where an open cell need not be split far; or None.
         exact: ``exact(points)``: values of ``g`` as midpoints and radii, from Arb; or None.
     """
 
@@ -86,14 +86,15 @@ class Subdivision:
         frame: Frame,
         clock: Clock,
         *,
-        screen: Callable[[Array, Array], Array] | None = None,
+        screen: Callable[[Cells], Array] | None = None,
         extra: Extra | None = None,
+        near: Callable[[Array, Array], Array] | None = None,
         exact: Exactly | None = None,
     ) -> None:
         """Fix the question."""
         self.exact, self.patience = exact, _PATIENCE
         self.slices, self.frame, self.clock = slices, frame, clock
-        self.screen, self.wanted = screen, extra
+        self.screen, self.wanted, self.near = screen, extra, near
         widths = [int(np.prod(node.shape, dtype=int)) for node in slices.network.nodes]
         self.batch = max(64, (1 << 19) // max(64, 6 * max(widths)))
         if slices.executor is not None:
@@ -111,7 +112,7 @@ class Subdivision:
         centre, half = cells.boxes(self.frame)
         live = np.arange(count)
         if self.screen is not None and count:
-            result.empty[:] = self.screen(centre, half)
+            result.empty[:] = self.screen(cells)
             live = np.flatnonzero(~result.empty)
         for start in range(0, len(live), self.batch):
             part = live[start : start + self.batch]
@@ -124,7 +125,10 @@ class Subdivision:
             ready = np.flatnonzero(result.ready)
             unwanted, open_ = self.wanted(centre[ready], half[ready])
             result.empty[ready[unwanted]] = True
-            split = ready[open_ & (cells.level[ready] < _JUNCTION)]
+            deepest = np.full(len(ready), _JUNCTION)
+            if self.near is not None:
+                deepest[self.near(centre[ready], half[ready])] = _KNOWN_JUNCTION
+            split = ready[open_ & (cells.level[ready] < deepest)]
             result.ready[split] = False
         return result
 
@@ -241,30 +245,54 @@ class Subdivision:
 
 _TURN = 6
 _JUNCTION = 24
+_KNOWN_JUNCTION = 12
 _PATIENCE = 4000  # values in Arb
 
 
 def _too_coarse(cells: Cells) -> Array:
-    """Return which cells have a neighbour that is two or more levels finer."""
+    """Return which cells have a neighbour that is two or more levels finer.
+
+    From the finest level upwards, the places next to cells are halved level by level: at level
+    ``k`` they are the places that touch a cell of level ``k + 2`` or finer.
+    """
     marked = np.zeros(len(cells), dtype=bool)
-    levels = np.unique(cells.level)
-    rows = {int(level): np.flatnonzero(cells.level == level) for level in levels}
-    for coarse, own in rows.items():
-        keys = (cells.i[own] << 32) | cells.j[own] if coarse <= 31 else None
-        for fine, others in rows.items():
-            if fine < coarse + 2:
-                continue
-            shift = fine - coarse
-            for di, dj in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-                i, j = (cells.i[others] + di) >> shift, (cells.j[others] + dj) >> shift
-                if keys is not None:
-                    marked[own[np.isin(keys, (i << 32) | j)]] = True
-                else:
-                    pairs = set(zip(i.tolist(), j.tolist(), strict=True))
-                    for row in own:
-                        if (int(cells.i[row]), int(cells.j[row])) in pairs:
-                            marked[row] = True
+    if not len(cells):
+        return marked
+    beside = np.zeros((0, 2), dtype=np.int64)
+    for level in range(int(cells.level.max()), int(cells.level.min()) - 1, -1):
+        own = np.flatnonzero(cells.level == level)
+        place = np.stack((cells.i[own], cells.j[own]), axis=1)
+        if len(beside):
+            marked[own] = _among(place, beside)
+        # the places next to this level's own cells join only after the next halving
+        following = beside >> 1
+        if level < cells.level.max():
+            finer = np.flatnonzero(cells.level == level + 1)
+            around = np.stack((cells.i[finer], cells.j[finer]), axis=1)[:, None] + _SIDES
+            following = np.concatenate((following, around.reshape(-1, 2) >> 2))
+        beside = np.unique(following, axis=0) if level > 31 else _distinct(following)
     return marked
+
+
+_SIDES = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])
+
+
+def _keys(place: Array) -> Array:
+    return (place[:, 0] << 32) | (place[:, 1] & 0xFFFFFFFF)
+
+
+def _distinct(place: Array) -> Array:
+    """Return the different rows of places that fit into 32 bits."""
+    _, first = np.unique(_keys(place), return_index=True)
+    return np.asarray(place[first])
+
+
+def _among(place: Array, others: Array) -> Array:
+    """Return which rows are among the others."""
+    if max(place.max(initial=0), others.max(initial=0)) < 1 << 31:
+        return np.asarray(np.isin(_keys(place), _keys(others)))
+    known = set(map(tuple, others.tolist()))
+    return np.array([tuple(row) in known for row in place.tolist()], dtype=bool)
 
 
 def subdivide(
@@ -272,10 +300,12 @@ def subdivide(
     frame: Frame,
     clock: Clock,
     *,
-    screen: Callable[[Array, Array], Array] | None = None,
+    screen: Callable[[Cells], Array] | None = None,
     extra: Extra | None = None,
+    near: Callable[[Array, Array], Array] | None = None,
     exact: Exactly | None = None,
     progress: Progress | None = None,
 ) -> Leaves:
     """Return the balanced cells that carry the curve, and the undecided ones."""
-    return Subdivision(slices, frame, clock, screen=screen, extra=extra, exact=exact).run(progress)
+    work = Subdivision(slices, frame, clock, screen=screen, extra=extra, near=near, exact=exact)
+    return work.run(progress)
