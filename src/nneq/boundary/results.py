@@ -380,6 +380,9 @@ class Surface:
         certificate: how it is proven.
         words: the claim as a sentence.
         polygons: piecewise-linear networks: the exact facets, else empty.
+        ties: the vertices ``(k, 3)`` of the regions on which both outputs are equal everywhere.
+        isolated: the vertices ``(k, 3)`` of single points and edges of the boundary outside
+            facets and ties.
     """
 
     vertices: Array
@@ -393,6 +396,8 @@ class Surface:
     certificate: Certificate = field(default_factory=Sampled)
     words: str = ""
     polygons: tuple[Array, ...] = ()
+    ties: tuple[Array, ...] = ()
+    isolated: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -427,6 +432,8 @@ class PiecewiseBoundary:
         status: how the computation ended.
         stats: counts and times.
         certificate: how it is proven.
+        isolated: the vertices ``(k, d)`` of parts of the boundary of lower dimension (points, and
+            edges in 3-D and more) outside pieces and ties.
     """
 
     regions: Sequence[Region]
@@ -439,6 +446,7 @@ class PiecewiseBoundary:
     status: Status = Status.COMPLETE
     stats: Mapping[str, Any] = field(default_factory=dict)
     certificate: Certificate = field(default_factory=Sampled)
+    isolated: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)

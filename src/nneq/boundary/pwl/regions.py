@@ -138,7 +138,7 @@ def enumerate_regions(
         names: of the ``d`` free inputs.
         clock: the budget.
         limit: the largest number of regions; above it an error gives an estimate.
-        exact: rational arithmetic throughout (2-D).
+        exact: rational arithmetic throughout.
         outputs: the network whose outputs ``Region.W`` and ``Region.b`` describe; when None, those
             of the question (``g`` for a problem).
         progress: called with the share that is done, 0 to 1.
@@ -167,7 +167,7 @@ def enumerate_regions(
 
         return enumerate_cells(
             question, origin, directions, box, names=names, clock=clock, limit=limit,
-            outputs=outputs, progress=progress,
+            exact=exact, outputs=outputs, progress=progress,
         )  # fmt: skip
     program = Program(network)
     problem = question if isinstance(question, Problem) else None
@@ -213,6 +213,7 @@ def _plane(
     complete = True
     pieces: tuple[BoundaryPiece, ...] = ()
     ties: tuple[Region, ...] = ()
+    isolated: tuple[Array, ...] = ()
     feasible = cells is None or len(cells) * program.work <= _EXACT_WORK
     if exact or (in_doubt and feasible and not interrupted and not clock.over):
         rational = exact_plane(program, *slice_of, box, clock=clock, limit=int(min(limit, 1e9)))
@@ -232,6 +233,7 @@ def _plane(
                     )
                     for p, q, line in whole.segments
                 )
+                isolated = tuple(np.array([[float(p[0]), float(p[1])]]) for p in whole.points)
                 tie_cells = cells_of_exact(list(whole.ties)) if whole.ties else None
                 if tie_cells is not None:
                     ties = tuple(RegionTable(tie_cells, slice_of, outputs))
@@ -280,6 +282,7 @@ def _plane(
             "seconds": clock.seconds,
         },
         certificate=certificate,
+        isolated=isolated,
     )
 
 

@@ -23,12 +23,17 @@ Array = np.ndarray[Any, Any]
 _COMPILE_ROWS = 48
 
 
-def too_many(estimate: float, limit: float) -> NneqError:
+def too_many(estimate: float, limit: float, free: int = 2) -> NneqError:
     """Return the error that says how many regions there are and what to do instead."""
+    other = "ask for the boundary only: trace(box) follows it without enumerating the regions"
+    if free > 2:
+        other = (
+            "ask on lines (solve, along), on 2-D slices (trace(box, at=...)), or locally "
+            "(nearest, excludes)"
+        )
     return NneqError(
         f"the box holds about {estimate:,.0f} linear regions, more than the limit of {limit:,.0f}; "
-        "take a smaller box, raise the limit (budget=Budget(boxes=...)), or ask for the boundary "
-        "only: trace(box) follows it without enumerating the regions"
+        f"take a smaller box, raise the limit (regions(..., limit=...)), or {other}"
     )
 
 
