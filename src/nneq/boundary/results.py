@@ -327,7 +327,10 @@ class Component:
     def length(self) -> float:
         """The length of the polyline, in input units."""
         ring = np.vstack([self.points, self.points[:1]]) if self.closed else self.points
-        return float(np.linalg.norm(np.diff(ring, axis=0), axis=1).sum())
+        steps = np.diff(ring, axis=0)
+        # In units of the largest step: squares of large or tiny numbers leave float64.
+        unit = float(np.abs(steps).max(initial=0.0)) or 1.0
+        return float(np.linalg.norm(steps / unit, axis=1).sum() * unit)
 
 
 @dataclass(frozen=True)

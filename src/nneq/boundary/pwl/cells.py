@@ -19,6 +19,8 @@ from nneq.boundary.pwl.complexes import (
 )
 from nneq.boundary.pwl.exactcells import exact_regions, exact_seconds, worth_repeating
 from nneq.boundary.pwl.forms import BoundaryPiece
+from nneq.boundary.pwl.magnitude import WORDS, in_range
+from nneq.boundary.pwl.regions2d import too_many
 from nneq.boundary.pwl.surface import ordered
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, PiecewiseBoundary, Region, Status
@@ -129,17 +131,18 @@ def enumerate_cells(
     program = Program(problem.network if problem is not None else question)  # type: ignore[arg-type]
     slice_of = (origin, directions)
     shown = Program(outputs) if outputs is not None else program
+    fits = in_range(program, slice_of, box)
 
     def rational() -> PiecewiseBoundary | None:
         return exact_regions(
             program, slice_of, box, names=tuple(names), boundary=problem is not None, shown=shown,
-            clock=clock, limit=limit, progress=progress,
+            clock=clock, limit=limit, asked=exact or fits, progress=progress,
         )  # fmt: skip
 
     answer = None
     status = Status.BUDGET
     try:
-        if exact:
+        if exact or not fits:
             answer = rational()
         else:
             answer = _in_floats(
@@ -161,9 +164,12 @@ def enumerate_cells(
         if answer is not None:
             answer = dataclasses.replace(answer, status=status)
     if answer is None:
+        stats = {"regions": 0, "engine": "none finished", "seconds": clock.seconds}
+        if not (fits or exact or clock.over or status is Status.INTERRUPTED):
+            status, stats = Status.UNDECIDED, {**stats, "words": WORDS}
         return PiecewiseBoundary(
             (), (), (), tuple(names), box, complete=False, undecided=(box,), status=status,
-            stats={"regions": 0, "engine": "none finished", "seconds": clock.seconds},
+            stats=stats,
         )  # fmt: skip
     return answer
 
@@ -203,6 +209,8 @@ def _in_floats(
     doubtful: list[Box] = []
     if not (found.sound and found.margin > 1):
         table = table.of_full_dimension()
+    elif len(table) > limit:
+        raise too_many(len(table), limit, len(box.low))
     if problem is not None:
         ties = tuple(table[k] for k in table.ties())
     proven = found.sound and found.margin > 1

@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from nneq.boundary.pwl.forms import BoundaryPiece
+from nneq.boundary.pwl.magnitude import as_float, coefficients
 from nneq.boundary.pwl.polytopes import Arrangement, exact_arrangement
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.pwl.zerosets import ZeroSet, exact_forms, zero_set
@@ -36,6 +37,13 @@ def worth_repeating(regions: int, program: Program, d: int, clock: Clock) -> boo
     left = clock.budget.seconds - clock.seconds
     need = exact_seconds(regions, program, d)
     return need <= (left if np.isfinite(left) else _PATIENCE)
+
+
+def _affordable(program: Program, d: int, clock: Clock, *, asked: bool) -> float:
+    """Return how many regions are worth the time: all of them where they were asked for."""
+    if asked or np.isfinite(clock.budget.seconds):
+        return np.inf
+    return _PATIENCE / exact_seconds(1, program, d)
 
 
 class ExactTable(Sequence[Region]):
@@ -71,7 +79,7 @@ class ExactTable(Sequence[Region]):
         rows = exact_forms(self._shown, self._slice, inside, self._weights)
         regions = []
         for k, forms in zip(numbers, rows, strict=True):
-            table = np.array([[float(v) for v in form] for form in forms])
+            table = np.array([[as_float(v) for v in form] for form in forms])
             corners = self._coordinates[list(found.cells[k])]
             regions.append(Region(found.patterns[k], corners, table[:, :-1], table[:, -1]))
         return regions
@@ -119,7 +127,7 @@ def _pieces(
         pieces.append(
             BoundaryPiece(
                 names,
-                tuple(float(v) for v in form),
+                coefficients(form),
                 coordinates[list(around)],
                 form,
                 cell if inner else -1,
@@ -138,6 +146,7 @@ def exact_regions(
     shown: Program,
     clock: Clock,
     limit: float,
+    asked: bool = True,
     progress: Progress = None,
 ) -> PiecewiseBoundary | None:
     """Return the regions and the boundary's pieces, or None when the budget ended it.
@@ -151,6 +160,7 @@ def exact_regions(
         shown: the network whose outputs ``Region.W`` and ``Region.b`` describe.
         clock: the budget.
         limit: the largest number of regions.
+        asked: rational arithmetic was asked for, so that it may take its time.
         progress: called with the share that is done.
 
     Raises:
@@ -158,7 +168,10 @@ def exact_regions(
 
     Guarantee: exact.
     """
-    whole = exact_arrangement(program, slice_of, box, clock=clock, limit=limit, progress=progress)
+    afford = _affordable(program, len(box.low), clock, asked=asked)
+    whole = exact_arrangement(
+        program, slice_of, box, clock=clock, limit=limit, afford=afford, progress=progress
+    )
     if whole is None:
         return None
     found = whole[0]
@@ -198,6 +211,7 @@ def exact_surface(
     rivals: Program | None,
     clock: Clock,
     limit: float,
+    asked: bool = True,
     progress: Progress = None,
 ) -> Surface | None:
     """Return the facets of ``g = 0`` in three inputs, or None when the budget ended it.
@@ -210,6 +224,7 @@ def exact_surface(
         rivals: what must not be negative on the boundary; None: everything is kept.
         clock: the budget.
         limit: the largest number of regions.
+        asked: rational arithmetic was asked for, so that it may take its time.
         progress: called with the share that is done.
 
     Raises:
@@ -218,8 +233,9 @@ def exact_surface(
     Guarantee: exact; vertices are rounded to float64 at the end.
     """
     whole = exact_arrangement(
-        program, slice_of, box, clock=clock, limit=limit, rivals=rivals, progress=progress
-    )
+        program, slice_of, box, clock=clock, limit=limit, rivals=rivals, progress=progress,
+        afford=_affordable(program, 3, clock, asked=asked),
+    )  # fmt: skip
     if whole is None:
         return None
     found, others = whole

@@ -66,8 +66,12 @@ class Cells:
         # Relative to the region's first corner, so that small regions keep their digits.
         base = np.repeat(self.xy[self.ptr[:-1]], np.diff(self.ptr), axis=0)
         local, after = self.xy - base, self.xy[following] - base
+        # In units of a power of two: areas beyond float64 come out as inf, not as inf - inf.
+        scale = 2.0 ** np.round(np.log2(np.abs(local).max(axis=0, initial=2.0**-1000)))
+        local, after = local / scale, after / scale
         cross = local[:, 0] * after[:, 1] - local[:, 1] * after[:, 0]
-        return np.asarray(np.add.reduceat(cross, self.ptr[:-1])) / 2
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(np.add.reduceat(cross, self.ptr[:-1]) / 2 * scale[0] * scale[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from nneq.boundary.pwl.regions2d import too_many
+from nneq.boundary.pwl.regions2d import growth, too_many
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock
 from nneq.ir import network as ir
@@ -197,9 +197,11 @@ class _Walker:
         total: int,
         clock: Clock,
         limit: float,
+        afford: float,
         progress: Callable[[float], None] | None,
     ) -> None:
         self.found, self.slice_of, self.total = found, slice_of, total
+        self.afford = afford
         self.clock, self.limit, self.progress = clock, limit, progress
         self.weights = ExactWeights()
         self.d = len(found.points[0]) - 1
@@ -208,8 +210,9 @@ class _Walker:
     @property
     def over(self) -> bool:
         """Whether a limit is reached; regions count as boxes while they are made."""
-        made = self.clock.boxes + len(self.found.cells)
-        return self.clock.over or made > self.clock.budget.boxes
+        made = len(self.found.cells)
+        most = min(self.afford, self.clock.budget.boxes - self.clock.boxes)
+        return self.clock.over or made > most
 
     @property
     def q(self) -> Array:
@@ -322,7 +325,8 @@ class _Walker:
                 if len(found.cells) % _LOOK == 0 and self.over:
                     return False
             if len(found.cells) > self.limit:
-                raise too_many(len(found.cells) * self.growth(), self.limit, self.d)
+                factor = growth(self.base - 2 * self.d, self.total, self.d)
+                raise too_many(len(found.cells) * factor, self.limit, self.d)
         start = 0
         whole = np.stack(rows)
         for name, block in zip(names, blocks, strict=True):
@@ -332,11 +336,6 @@ class _Walker:
             live[name] = Scaled(values.reshape(-1, *shape), live[name].shift)
             start += width
         return True
-
-    def growth(self) -> float:
-        """Return by how much the regions may still grow: the rest of the thresholds (rough)."""
-        done = max(self.base - 2 * self.d, 1)
-        return max(1.0, (self.total / done)) ** self.d
 
 
 def _side(above: int, columns: int, pieces: int) -> bytes:
@@ -355,6 +354,7 @@ def exact_arrangement(
     *,
     clock: Clock,
     limit: float,
+    afford: float = np.inf,
     rivals: Program | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Arrangement, Array | None] | None:
@@ -365,12 +365,13 @@ def exact_arrangement(
         slice_of: ``origin`` ``(n,)`` and ``directions`` ``(n, d)``.
         box: of ``d`` sides.
         clock: the budget.
-        limit: the largest number of regions.
+        limit: the largest number of regions; more are an error.
+        afford: more regions than this are not worth the time; they end it like the budget.
         rivals: a second network; its regions and the zero sets of its outputs cut as well.
         progress: called with the share of the layers that is done.
 
     Returns:
-        The regions, and the outputs of ``rivals`` at the vertices (positive multiples, ``(V, k)``)
+        The regions and the outputs of ``rivals`` at the vertices (positive multiples, ``(V, k)``)
         or None; None alone when the budget ended it.
 
     Raises:
@@ -388,7 +389,7 @@ def exact_arrangement(
         points.append((*(int(v) for v in ints), int(w)))
         tight.append(sum(1 << (2 * k + side) for k, side in enumerate(corner)))
     found = Arrangement(points, tight, [tuple(range(len(points)))], [b""])
-    walker = _Walker(found, slice_of, program.units, clock, limit, progress)
+    walker = _Walker(found, slice_of, program.units, clock, limit, afford, progress)
     if not walker.run(program):
         return None
     others = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -11,13 +12,14 @@ import numpy as np
 from nneq.boundary.pwl import kernel
 from nneq.boundary.pwl.chain import Chain, chain_of
 from nneq.boundary.pwl.exact2d import ExactCell, exact_cells, point
+from nneq.boundary.pwl.magnitude import as_float
 from nneq.boundary.pwl.planes import Cells, walk_plane
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock
 from nneq.errors import NneqError
 from nneq.semantics.rational import ExactWeights
 
-__all__ = ["cells_of_exact", "exact_plane", "plane_cells", "too_many"]
+__all__ = ["cells_of_exact", "exact_plane", "growth", "plane_cells", "too_many"]
 
 Array = np.ndarray[Any, Any]
 _COMPILE_ROWS = 48
@@ -35,6 +37,20 @@ def too_many(estimate: float, limit: float, free: int = 2) -> NneqError:
         f"the box holds about {estimate:,.0f} linear regions, more than the limit of {limit:,.0f}; "
         f"take a smaller box, raise the limit (regions(..., limit=...)), or {other}"
     )
+
+
+def growth(done: int, total: int, d: int) -> float:
+    """Return by how much the regions grow from some thresholds to all of them (rough).
+
+    ``n`` hyperplanes in general position make at most ``sum(comb(n, k) for k <= d)`` regions, and
+    networks make about as many in a box.
+
+    References:
+        Zaslavsky 1975; Hanin and Rolnick 2019, "Deep ReLU networks have surprisingly few
+        activation patterns".
+    """
+    whole, part = (sum(math.comb(max(n, 1), k) for k in range(d + 1)) for n in (total, done))
+    return max(1.0, whole / part)
 
 
 def _area(box: Box) -> float:
@@ -206,7 +222,7 @@ def cells_of_exact(cells: list[ExactCell]) -> Cells:
     """Return exact regions rounded to float64 arrays."""
     sizes = np.array([len(cell.corners) for cell in cells], dtype=np.int64)
     corners = [[float(v) for v in point(corner)] for cell in cells for corner in cell.corners]
-    forms = np.array([[[float(v) for v in form] for form in cell.forms] for cell in cells])
+    forms = np.array([[[as_float(v) for v in form] for form in cell.forms] for cell in cells])
     patterns = np.array([np.frombuffer(cell.pattern, dtype=np.uint8) for cell in cells])
     return Cells(
         np.concatenate([[0], np.cumsum(sizes)]),

@@ -17,6 +17,7 @@ from nneq.boundary.pwl.complexes import (
     certificate_of,
 )
 from nneq.boundary.pwl.exactcells import exact_surface, worth_repeating
+from nneq.boundary.pwl.magnitude import WORDS, in_range
 from nneq.boundary.pwl.regions import check_slice
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Sampled, Status, Surface
@@ -84,20 +85,26 @@ def trace_space(
     directions = np.asarray(directions, dtype=np.float64)
     check_slice(problem.network, origin, directions, box, 3)
     slice_of = (origin, directions)
+    words = "the budget ended before the regions were cut"
     labels = (names[0], names[1], names[2])
     program = Program(problem.network)
+    fits = in_range(program, slice_of, box)
 
     def rational() -> Surface | None:
         rivals = None if problem.rivals is None else Program(problem.rivals)
         return exact_surface(
             program, slice_of, box, names=labels, rivals=rivals, clock=clock, limit=limit,
-            progress=progress,
+            asked=fits, progress=progress,
         )  # fmt: skip
 
     answer = None
     status = Status.BUDGET
     try:
-        found = build(program, slice_of, box, clock=clock, limit=limit, progress=progress)
+        found = None
+        if fits:
+            found = build(program, slice_of, box, clock=clock, limit=limit, progress=progress)
+        else:
+            answer = rational()
         if found is not None:
             answer = _in_floats(problem, program, slice_of, labels, box, found, clock)
             # In three inputs there are about as many regions as vertices.
@@ -113,9 +120,11 @@ def trace_space(
             answer = dataclasses.replace(answer, status=status)
     if answer is not None:
         return answer
+    if not (fits or clock.over or status is Status.INTERRUPTED):
+        status, words = Status.UNDECIDED, WORDS
     return Surface(
         np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64), labels, box, complete=False,
-        undecided=(box,), status=status, words="the budget ended before the regions were cut",
+        undecided=(box,), status=status, words=words,
         stats={"engine": "none finished", "seconds": clock.seconds},
     )  # fmt: skip
 
