@@ -140,3 +140,64 @@ def test_refusals_name_what_works_in_many_inputs():
     estimate = int(str(error.value).split("about ")[1].split(" ")[0].replace(",", ""))
 
     assert 393_749 / 5 < estimate < 393_749 * 5
+
+
+@pytest.mark.parametrize("power", [0, 6, 12, 15, 18, 30, 60])
+def test_far_zeros_on_the_whole_line_lie_in_their_enclosures(power):
+    """Where the fixed inputs are large, zeros are far out on pieces that end at infinity."""
+    count = 0
+    for seed in range(20):
+        question = boundary(dense((3, 5, 4, 2), seed))
+        at = {"x_2": 10.0**power, "x_3": 3.0 * 10.0**power}
+        found, exact = question.solve("x_1", at=at), question.solve("x_1", at=at, exact=True)
+        count += len(exact)
+        for root in exact:
+            held = any(r.lower <= root.exact <= r.upper for r in found)
+            held |= any(low <= root.exact <= high for low, high in found.undecided)
+
+            assert held
+        for root in found:
+            assert any(root.lower <= r.exact <= root.upper for r in exact)
+
+    assert count > 10
+
+
+def test_a_slope_that_cancels_on_an_infinite_piece():
+    """The error of a slope grows with the distance from the last breakpoint."""
+    # relu(x + y) / 3 - relu(x + y) * 0.333...: a slope of a few ulps, and a bias.
+    third = 1.0 / 3.0
+    for bias in (1.0, 1e-3, 1e6):
+        layers = [
+            ([[third, 1.0], [1.0, 1.0]], [0.0, 0.0]),
+            ([[3.0, 0.0], [0.0, np.nextafter(1.0, 2.0)]], [0.0, bias]),
+        ]
+        question = boundary(given(layers))
+        found = question.solve("x_1", at={"x_2": 0.0})
+        exact = question.solve("x_1", at={"x_2": 0.0}, exact=True)
+        for root in exact:
+            held = any(r.lower <= root.exact <= r.upper for r in found)
+
+            assert held or any(low <= root.exact <= high for low, high in found.undecided)
+
+
+def test_lines_through_weights_beyond_a_product():
+    """Weights of 1e200 in two layers: the lines are walked in fractions."""
+    sums = [(1e200 * np.ones((2, 3)), [0, -1e200]), ([[1e200, -2e200], [0, 0]], [0, 0])]
+    question = boundary(given(sums))
+    found = question.along([0.5, 0, 0], [4.5, 0, 0])
+    nearest = question.nearest([0.5, 0.0, 0.0])
+    verdict = question.excludes([(0.1, 0.2)] * 3)
+
+    assert [root.exact for root in found] == [Fraction(3, 8)]
+    assert found.complete
+    assert nearest.status is Status.UNDECIDED
+    assert nearest.lower_bound == 0.0
+    assert verdict.excluded is None
+
+
+def test_slopes_that_nearly_vanish_have_a_nearest_point():
+    """Gradients of 1e-170, whose squares are 0, still point at the boundary."""
+    layers = [(1e-85 * np.ones((1, 3)), [0.0]), ([[1e-85], [0.0]], [0.0, 1e-170])]
+    found = boundary(given(layers)).nearest([0.0, 0.0, 0.0], budget=Budget(seconds=2))
+
+    assert found.distance == pytest.approx(1 / np.sqrt(3), rel=1e-9)

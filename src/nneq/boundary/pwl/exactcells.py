@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from nneq.boundary.pwl.forms import BoundaryPiece
-from nneq.boundary.pwl.magnitude import as_float, coefficients
+from nneq.boundary.pwl.magnitude import coefficients, rounded
 from nneq.boundary.pwl.polytopes import Arrangement, exact_arrangement
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.pwl.zerosets import ZeroSet, exact_forms, zero_set
@@ -79,7 +79,7 @@ class ExactTable(Sequence[Region]):
         rows = exact_forms(self._shown, self._slice, inside, self._weights)
         regions = []
         for k, forms in zip(numbers, rows, strict=True):
-            table = np.array([[as_float(v) for v in form] for form in forms])
+            table = np.array([[rounded(v) for v in form] for form in forms])
             corners = self._coordinates[list(found.cells[k])]
             regions.append(Region(found.patterns[k], corners, table[:, :-1], table[:, -1]))
         return regions

@@ -15,7 +15,7 @@ from nneq.boundary.results import Box
 from nneq.ir import network as ir
 from nneq.semantics.pattern import split_inputs
 
-__all__ = ["WORDS", "as_float", "coefficients", "in_range"]
+__all__ = ["WORDS", "coefficients", "fits_float", "in_range", "rounded"]
 
 Array = np.ndarray[Any, Any]
 # Products of four numbers (areas, cross products of differences) stay finite below it.
@@ -43,8 +43,19 @@ def in_range(program: Program, slice_of: tuple[Array, Array], box: Box) -> bool:
     if float((high - low).min()) < _SMALL or float(far.max()) > _LARGE:
         return False
     origin, directions = slice_of
+    with np.errstate(over="ignore"):
+        return fits_float(program, np.abs(origin) + np.abs(directions) @ far)
+
+
+def fits_float(program: Program, size: Array) -> bool:
+    """Whether no number of a float engine can overflow for inputs up to ``size`` ``(n,)``.
+
+    Guarantee: a bound, see :func:`in_range`.
+    """
     with np.errstate(all="ignore"):
-        size = (np.abs(origin) + np.abs(directions) @ far)[None]
+        size = np.asarray(size)[None]
+        if not (size <= _LARGE).all():
+            return False
         if _bounded(program, split_inputs(program.network, size), entries=True):
             return True
         # In deep networks absolute sums multiply to numbers that no layer ever reaches.
@@ -106,7 +117,7 @@ def _norms(node: ir.Affine, args: Sequence[Array]) -> Array:
     return total
 
 
-def as_float(value: Fraction) -> float:
+def rounded(value: Fraction) -> float:
     """Return the nearest float64; infinite beyond its range."""
     try:
         return float(value)
@@ -125,4 +136,4 @@ def coefficients(form: Sequence[Fraction]) -> tuple[float, ...]:
     if lead and not (lead > Fraction(_SMALL) and largest < Fraction(_LARGE)):
         power = lead.denominator.bit_length() - lead.numerator.bit_length()
         form = [v * Fraction(2) ** power for v in form]
-    return tuple(as_float(v) for v in form)
+    return tuple(rounded(v) for v in form)

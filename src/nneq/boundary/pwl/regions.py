@@ -11,7 +11,7 @@ from nneq.boundary.problem import Problem
 from nneq.boundary.pwl.arrange import exact_boundary, float_boundary
 from nneq.boundary.pwl.exact2d import ExactCell
 from nneq.boundary.pwl.forms import BoundaryPiece
-from nneq.boundary.pwl.magnitude import WORDS, as_float, coefficients, in_range
+from nneq.boundary.pwl.magnitude import WORDS, coefficients, in_range, rounded
 from nneq.boundary.pwl.planes import Cells
 from nneq.boundary.pwl.regions2d import cells_of_exact, exact_plane, plane_cells
 from nneq.boundary.pwl.walk import Program
@@ -82,7 +82,7 @@ class RegionTable(Sequence[Region]):
         if self._shown is not None and self._inside is not None:
             slice_of = (self._origin, self._directions)
             rows = exact_forms(self._shown, slice_of, [self._inside[index]])[0]
-            forms = np.array([[as_float(v) for v in row] for row in rows])
+            forms = np.array([[rounded(v) for v in row] for row in rows])
             return Region(pattern, corners, forms[:, :-1], forms[:, -1])
         inside = corners.mean(axis=0)
         piece = affine_piece(self._outputs, self._origin + self._directions @ inside)

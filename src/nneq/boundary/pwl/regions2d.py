@@ -12,7 +12,7 @@ import numpy as np
 from nneq.boundary.pwl import kernel
 from nneq.boundary.pwl.chain import Chain, chain_of
 from nneq.boundary.pwl.exact2d import ExactCell, exact_cells, point
-from nneq.boundary.pwl.magnitude import as_float
+from nneq.boundary.pwl.magnitude import rounded
 from nneq.boundary.pwl.planes import Cells, walk_plane
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock
@@ -222,7 +222,7 @@ def cells_of_exact(cells: list[ExactCell]) -> Cells:
     """Return exact regions rounded to float64 arrays."""
     sizes = np.array([len(cell.corners) for cell in cells], dtype=np.int64)
     corners = [[float(v) for v in point(corner)] for cell in cells for corner in cell.corners]
-    forms = np.array([[[as_float(v) for v in form] for form in cell.forms] for cell in cells])
+    forms = np.array([[[rounded(v) for v in form] for form in cell.forms] for cell in cells])
     patterns = np.array([np.frombuffer(cell.pattern, dtype=np.uint8) for cell in cells])
     return Cells(
         np.concatenate([[0], np.cumsum(sizes)]),
