@@ -14,6 +14,7 @@ from nneq.boundary.pwl.chain import Chain, chain_of
 from nneq.boundary.pwl.exact2d import ExactCell, exact_cells, point
 from nneq.boundary.pwl.magnitude import rounded
 from nneq.boundary.pwl.planes import Cells, walk_plane
+from nneq.boundary.pwl.prune import PruningWalker
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock
 from nneq.errors import NneqError
@@ -192,6 +193,12 @@ def plane_cells(
             chain, box, clock=clock, limit=limit, prune=prune, progress=progress
         )
         return cells, interrupted, "compiled polygon splitting"
+    if prune and program.units >= _COMPILE_ROWS:
+        cells, interrupted = walk_plane(
+            program, origin, directions, box, clock=clock, limit=limit, progress=progress,
+            kind=PruningWalker,
+        )  # fmt: skip
+        return cells, interrupted, "array polygon splitting near the boundary"
     cells, interrupted = walk_plane(
         program, origin, directions, box, clock=clock, limit=limit, progress=progress
     )
