@@ -407,6 +407,10 @@ class Surface:
 class Region:
     """One linear region: the outputs are ``W x + b`` on the polytope with these vertices.
 
+    They are the model's outputs where these are affine on the region; where the model has units
+    that ``z_i - z_j`` does not need (an activation that was cancelled, other heads), ``W`` and
+    ``b`` have one row, for the reduced difference ``g``.
+
     Args:
         pattern: which piece every unit is on.
         vertices: shape ``(k, d)``; in 2-D in counter-clockwise order.

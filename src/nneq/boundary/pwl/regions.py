@@ -153,8 +153,9 @@ def enumerate_regions(
         clock: the budget.
         limit: the largest number of regions; above it an error gives an estimate.
         exact: rational arithmetic throughout.
-        outputs: the network whose outputs ``Region.W`` and ``Region.b`` describe; when None, those
-            of the question (``g`` for a problem).
+        outputs: the network whose outputs ``Region.W`` and ``Region.b`` describe; those of the
+            question (``g`` for a problem) when None, or when its units are not all units of the
+            question, so that it may bend inside a region.
         progress: called with the share that is done, 0 to 1.
         use_numba: force or forbid the compiled kernel; None: by size, where installed.
 
@@ -176,6 +177,10 @@ def enumerate_regions(
         )
         raise UnsupportedError(msg)
     check_slice(network, origin, directions, box, free)
+    program = Program(network)
+    if outputs is not None and Program(outputs).units != program.units:
+        # Kinks that were cancelled, or lie in other heads, do not bound these regions.
+        outputs = None
     if free > 2:
         from nneq.boundary.pwl.cells import enumerate_cells
 
@@ -183,7 +188,6 @@ def enumerate_regions(
             question, origin, directions, box, names=names, clock=clock, limit=limit,
             exact=exact, outputs=outputs, progress=progress,
         )  # fmt: skip
-    program = Program(network)
     problem = question if isinstance(question, Problem) else None
     return _plane(
         program, problem, (origin, directions), box, tuple(names), clock, limit,
