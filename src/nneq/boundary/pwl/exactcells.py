@@ -27,7 +27,7 @@ _PATIENCE = 60.0
 
 def exact_seconds(regions: int, program: Program, d: int) -> float:
     """Return about how long the regions take in rational arithmetic (measured, rough)."""
-    return regions * (1.5e-4 * 2.5 ** max(d - 4, 0) + 1e-7 * program.work)
+    return regions * (2.5e-4 * 2.2 ** max(d - 4, 0) + 1e-7 * program.work)
 
 
 def worth_repeating(regions: int, program: Program, d: int, clock: Clock) -> bool:
