@@ -46,6 +46,25 @@ def test_a_slice_of_many_inputs():
         np.testing.assert_allclose(region.W @ [s, t] + region.b, outputs, atol=1e-9)
 
 
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("inputs", [2, 3])
+def test_maps_of_regions_hold_where_an_output_unit_was_cancelled(inputs, exact):
+    """A leaky ReLU behind both outputs bends them inside the regions of g, which g does not."""
+    network = mlp((inputs, 4, 2), "leaky_relu", gain=2.0, last="leaky_relu")
+    boundary = Equations(network).boundary("z_1", "z_2")
+    reduced = boundary.reduced
+    random = np.random.default_rng(1)
+
+    found = boundary.regions([(-2, 2)] * inputs, exact=exact)
+
+    assert found.complete
+    for region in found.regions:
+        shares = random.dirichlet(np.ones(len(region.vertices)), 20)
+        for point in shares @ region.vertices:
+            value = region.W @ point + region.b
+            np.testing.assert_allclose(value, reduced(point), atol=1e-9)
+
+
 def test_refusals():
     """Decision boundaries, parallel directions and smooth networks are refused with the way out."""
     equations = Equations(mlp((2, 4, 3), "relu"))

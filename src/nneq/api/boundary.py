@@ -379,18 +379,19 @@ class Boundary:
             box: intervals of the free inputs; with ``vary``, two intervals for ``s`` and ``t``.
             at: the other inputs.
             vary: ``(origin, first, second)``: the plane ``origin + s first + t second``.
-            exact: rational arithmetic throughout (two free inputs).
+            exact: rational arithmetic throughout.
             limit: the largest number of regions; a larger estimate is refused.
             budget: limits.
             progress: called with a fraction from 0 to 1.
             executor: see :meth:`solve`.
 
         Raises:
-            NneqError: a bad box.
+            NneqError: a bad box, or more regions than the limit (with an estimate).
             UnsupportedError: the network is not piecewise linear (the message names the nodes),
-                too many regions, or a decision boundary, whose pieces are not cut here.
+                more than six free inputs, or a decision boundary, whose pieces are not cut here.
 
-        Guarantee: exact arithmetic on the patterns, float64 vertices.
+        Guarantee: certified, or exact (rational arithmetic, vertices rounded to float64 at the
+        end) where rounding cannot decide; ``.certificate`` says which.
         """
         if self.engine != "exact":
             why = ", ".join(self.problem.obstacles[:5])
@@ -404,6 +405,9 @@ class Boundary:
                 "decision=True out, or use trace(box) or surface(box), which cut the pieces"
             )
             raise UnsupportedError(msg)
+        if not isinstance(limit, int | float) or isinstance(limit, bool) or not limit >= 1:
+            msg = f"limit must be a number of regions, at least 1, got {limit!r}"
+            raise NneqError(msg)
         from nneq.boundary.pwl import regions
 
         part = self._plane(vary, box) if vary is not None else self._region_slice(box, at)

@@ -334,7 +334,10 @@ class Component:
     def length(self) -> float:
         """The length of the polyline, in input units."""
         ring = np.vstack([self.points, self.points[:1]]) if self.closed else self.points
-        return float(np.linalg.norm(np.diff(ring, axis=0), axis=1).sum())
+        steps = np.diff(ring, axis=0)
+        # In units of the largest step: squares of large or tiny numbers leave float64.
+        unit = float(np.abs(steps).max(initial=0.0)) or 1.0
+        return float(np.linalg.norm(steps / unit, axis=1).sum() * unit)
 
 
 @dataclass(frozen=True)
@@ -387,6 +390,9 @@ class Surface:
         certificate: how it is proven.
         words: the claim as a sentence.
         polygons: piecewise-linear networks: the exact facets, else empty.
+        ties: the vertices ``(k, 3)`` of the regions on which both outputs are equal everywhere.
+        isolated: the vertices ``(k, 3)`` of single points and edges of the boundary outside
+            facets and ties.
     """
 
     vertices: Array
@@ -400,11 +406,17 @@ class Surface:
     certificate: Certificate = field(default_factory=Sampled)
     words: str = ""
     polygons: tuple[Array, ...] = ()
+    ties: tuple[Array, ...] = ()
+    isolated: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)
 class Region:
     """One linear region: the outputs are ``W x + b`` on the polytope with these vertices.
+
+    They are the model's outputs where these are affine on the region; where the model has units
+    that ``z_i - z_j`` does not need (an activation that was cancelled, other heads), ``W`` and
+    ``b`` have one row, for the reduced difference ``g``.
 
     Args:
         pattern: which piece every unit is on.
@@ -434,6 +446,8 @@ class PiecewiseBoundary:
         status: how the computation ended.
         stats: counts and times.
         certificate: how it is proven.
+        isolated: the vertices ``(k, d)`` of parts of the boundary of lower dimension (points, and
+            edges in 3-D and more) outside pieces and ties.
     """
 
     regions: Sequence[Region]
@@ -446,6 +460,7 @@ class PiecewiseBoundary:
     status: Status = Status.COMPLETE
     stats: Mapping[str, Any] = field(default_factory=dict)
     certificate: Certificate = field(default_factory=Sampled)
+    isolated: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)

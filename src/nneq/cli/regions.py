@@ -107,6 +107,7 @@ def _show(found: PiecewiseBoundary, title: str) -> None:
         ["linear regions", f"{len(found.regions):,}"],
         [f"pieces of {title}", f"{len(found.pieces):,}"],
         ["regions with equal outputs", f"{len(found.ties):,}"],
+        *([["isolated zeros", f"{len(found.isolated):,}"]] if found.isolated else []),
         ["not decided", f"{len(found.undecided):,}"],
         ["complete", "yes: the regions fill the box" if found.complete else "no"],
         ["certificate", type(found.certificate).__name__.lower()],

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from nneq.boundary.pwl.exact2d import Corner, ExactCell, point
+from nneq.boundary.pwl.magnitude import coefficients
 from nneq.boundary.pwl.planes import Cells
 from nneq.boundary.pwl.walk import UNIT
 from nneq.boundary.results import Component, Segment
@@ -351,7 +352,7 @@ def exact_polylines(found: ExactBoundary) -> list[Component]:
             p, q, line = found.segments[abs(signed) - 1]
             if signed < 0:
                 p, q = q, p
-            a, b, c = (float(v) for v in line)
+            a, b, c = coefficients(line)
             segments.append(
                 Segment((float(p[0]), float(p[1])), (float(q[0]), float(q[1])), (a, b, c), line)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
@@ -16,7 +17,11 @@ from nneq.boundary.pwl.complexes import (
     certificate_of,
     incidence,
 )
+from nneq.boundary.pwl.exactcells import exact_regions, exact_seconds, worth_repeating
 from nneq.boundary.pwl.forms import BoundaryPiece
+from nneq.boundary.pwl.magnitude import WORDS, in_range
+from nneq.boundary.pwl.regions2d import too_many
+from nneq.boundary.pwl.surface import ordered
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, PiecewiseBoundary, Region, Status
 from nneq.ir import network as ir
@@ -114,24 +119,76 @@ def enumerate_cells(
     names: Sequence[str],
     clock: Clock,
     limit: float,
+    exact: bool = False,
     outputs: ir.Network | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PiecewiseBoundary:
-    """Return the regions of 3 to 6 free inputs; see :func:`enumerate_regions`."""
+    """Return the regions of 3 to 6 free inputs; see :func:`enumerate_regions`.
+
+    Where a sign is within its rounding error, everything is repeated in rational arithmetic.
+    """
     problem = question if isinstance(question, Problem) else None
     program = Program(problem.network if problem is not None else question)  # type: ignore[arg-type]
     slice_of = (origin, directions)
+    shown = Program(outputs) if outputs is not None else program
+    fits = in_range(program, slice_of, box)
+
+    def rational() -> PiecewiseBoundary | None:
+        return exact_regions(
+            program, slice_of, box, names=tuple(names), boundary=problem is not None, shown=shown,
+            clock=clock, limit=limit, asked=exact or fits, progress=progress,
+        )  # fmt: skip
+
+    answer = None
+    status = Status.BUDGET
     try:
-        found = build(program, slice_of, box, clock=clock, limit=limit, progress=progress)
-        status = Status.BUDGET
+        if exact or not fits:
+            answer = rational()
+        else:
+            answer = _in_floats(
+                program, problem, shown, slice_of, box, tuple(names), clock, limit, progress
+            )
+            regions = 0 if answer is None else len(answer.regions)
+            if answer is None or answer.complete:
+                pass
+            elif worth_repeating(regions, program, len(box.low), clock):
+                answer = rational() or dataclasses.replace(answer, status=status)
+            elif clock.over:
+                answer = dataclasses.replace(answer, status=status)
+            else:
+                need = exact_seconds(regions, program, len(box.low))
+                stats = {**answer.stats, "seconds an exact repetition needs (rough)": need}
+                answer = dataclasses.replace(answer, stats=stats)
     except KeyboardInterrupt:
-        found, status = None, Status.INTERRUPTED
-    if found is None:
+        status = Status.INTERRUPTED
+        if answer is not None:
+            answer = dataclasses.replace(answer, status=status)
+    if answer is None:
+        stats = {"regions": 0, "engine": "none finished", "seconds": clock.seconds}
+        if not (fits or exact or clock.over or status is Status.INTERRUPTED):
+            status, stats = Status.UNDECIDED, {**stats, "words": WORDS}
         return PiecewiseBoundary(
             (), (), (), tuple(names), box, complete=False, undecided=(box,), status=status,
-            stats={"regions": 0, "engine": "edge subdivision", "seconds": clock.seconds},
+            stats=stats,
         )  # fmt: skip
-    shown = Program(outputs) if outputs is not None else program
+    return answer
+
+
+def _in_floats(
+    program: Program,
+    problem: Problem | None,
+    shown: Program,
+    slice_of: tuple[Array, Array],
+    box: Box,
+    names: tuple[str, ...],
+    clock: Clock,
+    limit: float,
+    progress: Callable[[float], None] | None,
+) -> PiecewiseBoundary | None:
+    """Return what edge subdivision finds, complete only where every sign is certain."""
+    found = build(program, slice_of, box, clock=clock, limit=limit, progress=progress)
+    if found is None:
+        return None
     table = CellTable(found, shown, slice_of, program)
     pieces: tuple[BoundaryPiece, ...] = ()
     if problem is not None:
@@ -139,14 +196,21 @@ def enumerate_cells(
         if groups:
             middle = np.array([points[group].mean(axis=0) for group in groups])
             forms = affine_batch(program, slice_of, middle)[:, 0]
+            if len(box.low) == 3:
+                groups = [
+                    group[ordered(points[group], form[:3])]
+                    for form, group in zip(forms, groups, strict=True)
+                ]
             pieces = tuple(
-                BoundaryPiece(tuple(names), tuple(float(v) for v in form), points[group])
+                BoundaryPiece(names, tuple(float(v) for v in form), points[group])
                 for form, group in zip(forms, groups, strict=True)
             )
     ties: tuple[Region, ...] = ()
     doubtful: list[Box] = []
     if not (found.sound and found.margin > 1):
         table = table.of_full_dimension()
+    elif len(table) > limit:
+        raise too_many(len(table), limit, len(box.low))
     if problem is not None:
         ties = tuple(table[k] for k in table.ties())
     proven = found.sound and found.margin > 1
@@ -158,7 +222,7 @@ def enumerate_cells(
         regions=table,
         pieces=pieces,
         ties=ties,
-        names=tuple(names),
+        names=names,
         box=box,
         complete=complete,
         undecided=tuple(doubtful) if proven else (box,),

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from nneq.boundary.pwl.regions2d import too_many
+from nneq.boundary.pwl.regions2d import growth, too_many
 from nneq.boundary.pwl.walk import UNIT, Live, Program, affine_forms
 from nneq.boundary.results import Box, Clock, Enclosed, Sampled
 from nneq.ir import network as ir
@@ -307,9 +307,13 @@ def build(
         cut = number - 2 * builder.d
         if progress is not None:
             progress(cut / max(total, 1))
-        if builder.points.count > 2 * limit:
-            grown = (total / max(cut, 1)) ** builder.d
-            raise too_many(builder.points.count * grown, limit)
+        count = builder.points.count
+        if count > limit / 8 and cut >= min(2 * builder.d, total):
+            # Refuse long before the memory is full, but not because of units that may be dead.
+            made = count - (1 << builder.d) + 1
+            estimate = made * growth(cut, total, builder.d)
+            if count > 2 * limit or estimate > 16 * limit:
+                raise too_many(max(estimate, count), limit, builder.d)
         return not clock.over
 
     network = program.network

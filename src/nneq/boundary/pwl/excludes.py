@@ -12,6 +12,7 @@ import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.pwl.lines import solve_lines
+from nneq.boundary.pwl.magnitude import WORDS, fits_float
 from nneq.boundary.pwl.relax import Relaxation, proven_bound
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Enclosed, Exact, Sampled, Status, Verdict
@@ -130,6 +131,10 @@ def exclude_box(
         known = _on_plane(problem, center, high - low, sign, clock)
         if known is not None:
             return known
+    if not fits_float(program, np.maximum(1.0, np.maximum(np.abs(low), np.abs(high)))):
+        return Verdict(
+            None, None, 0, Sampled(WORDS), undecided=(box,), status=Status.UNDECIDED, stats=stats
+        )
     frame = Relaxation(program, center, half)
     stats["units that change piece"] = len(frame.rows)
     inside = (frame.g_range[0, 0] > 0) if sign > 0 else (frame.g_range[0, 1] < 0)

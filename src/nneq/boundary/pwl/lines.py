@@ -19,6 +19,7 @@ import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.pwl.exact import ExactPiece, Point, as_float, exact_pieces, fraction
+from nneq.boundary.pwl.magnitude import fits_float, rounded
 from nneq.boundary.pwl.walk import UNIT, Program, Strips, walk_lines
 from nneq.boundary.results import (
     Certificate,
@@ -154,6 +155,8 @@ def solve_lines(
         for o, d in zip(origins, directions, strict=True)
     ]
     interrupted = False
+    # What float64 cannot hold is a task for fractions.
+    exact = exact or not fits_float(program, np.abs(origins).max(0) + np.abs(directions).max(0))
     if exact:
         answers, counts, interrupted = _exact_answers(lines, progress)
     else:
@@ -359,19 +362,45 @@ def _ends(strips: Strips, k: int) -> Interval:
 def _cluster(
     start: float, end: float, a: float, c: float, tolerance: float, first: int, last: int
 ) -> _Cluster:
-    """Return where ``|a t + c| <= tolerance`` on one piece, widened by a few ulps."""
+    r"""Return where ``|a p + c q| <= tolerance`` on one piece, widened by a few ulps.
+
+    On a finite piece ``q`` is 1.  Between a finite end ``b`` and infinity the point at
+    ``|t - b| = D`` is ``(p, q)`` with ``q = 1 / (1 + D)``, so that ``|a t + c|`` may be as large as
+    ``tolerance * (1 + D)``: the zeros lie between
+    :math:`(|g(b)| - \tau) / (|a| + \tau)` and :math:`(|g(b)| + \tau) / (|a| - \tau)` from ``b``.
+    """
     low, high = start, end
     roots = []
     if a != 0:
         t = -c / a
-        reach = tolerance / abs(a) * 1.0001 + 4 * UNIT * abs(t) + 1e-300
-        if first:
-            low = max(start, t - reach)
-        if last:
-            high = min(end, t + reach)
+        if math.isinf(start) or math.isinf(end):
+            low, high = _unbounded(start, end, a, c, tolerance, first, last)
+        else:
+            reach = tolerance / abs(a) * 1.0001 + 4 * UNIT * abs(t) + 1e-300
+            low = max(start, t - reach) if first else low
+            high = min(end, t + reach) if last else high
         if start <= t <= end:
             roots.append((t, tolerance))
     return _Cluster(low, high, first, last, roots)
+
+
+def _unbounded(
+    start: float, end: float, a: float, c: float, tolerance: float, first: int, last: int
+) -> Interval:
+    """Return the part of a piece with one infinite end in which zeros may lie."""
+    left = math.isinf(start)
+    b = end if left else start
+    value = abs(a * b + c)
+    slack = tolerance + 4 * UNIT * (abs(a * b) + abs(c))
+    near, far = 0.0, math.inf
+    if last if left else first:
+        near = max(0.0, (value - slack) / (abs(a) + tolerance)) * (1 - 8 * UNIT)
+    if (first if left else last) and abs(a) > tolerance:
+        far = (value + slack) / (abs(a) - tolerance) * (1 + 8 * UNIT)
+    ulps = 4 * UNIT * (abs(b) + near) + 1e-300, 4 * UNIT * (abs(b) + far) + 1e-300
+    if left:
+        return b - far - ulps[1], min(b, b - near + ulps[0])
+    return max(b, b + near - ulps[0]), b + far + ulps[1]
 
 
 def _settle(run: _Cluster, line: _Line, answer: _Answer) -> None:
@@ -514,8 +543,8 @@ def _exact_piece(piece: ExactPiece) -> Piece:
     return Piece(
         as_float(piece.start),
         as_float(piece.end),
-        np.array([float(v) for v in piece.slope]),
-        np.array([float(v) for v in piece.intercept]),
+        np.array([rounded(v) for v in piece.slope]),
+        np.array([rounded(v) for v in piece.intercept]),
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from nneq.boundary.problem import Problem
 from nneq.boundary.pwl.excludes import check_inputs, exact_sign
 from nneq.boundary.pwl.lines import solve_lines
+from nneq.boundary.pwl.magnitude import WORDS, fits_float
 from nneq.boundary.pwl.relax import Relaxation, proven_bound
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Enclosed, Exact, Nearest, Sampled, Status
@@ -42,6 +43,9 @@ def distance(a: Array, b: Array, norm: str) -> float:
 
 def _step(gradient: Array, value: float, norm: str) -> Array:
     """Return the shortest step onto ``gradient . step + value = 0``."""
+    # Squares of tiny numbers are 0.
+    size = float(np.abs(gradient).max())
+    gradient, value = gradient / size, value / size
     if norm == "l2":
         return np.asarray(-value * gradient / (gradient @ gradient))
     if norm == "linf":
@@ -153,6 +157,11 @@ def nearest_point(
         proof = Exact("rational arithmetic: g(x) = 0")
         return Nearest(x.copy(), 0.0, 0.0, norm, proof, proof)
     best = _Best(problem, x, cast(Norm, norm), box, clock)
+    if not fits_float(Program(problem.network), 16 * (1.0 + np.abs(x))):
+        return Nearest(
+            None, math.inf, 0.0, norm, Sampled(WORDS), Sampled(WORDS), Status.UNDECIDED,
+            {"engine": "none: out of range"},
+        )  # fmt: skip
     status = Status.COMPLETE
     lower = 0.0
     stats: dict[str, Any] = {"engine": "branch and bound over units", "programs": 0}

@@ -18,7 +18,7 @@ from nneq.boundary.results import Box, Clock
 from nneq.ir import network as ir
 from nneq.semantics.pattern import split_inputs
 
-__all__ = ["Cells", "walk_plane"]
+__all__ = ["Cells", "PlaneState", "PlaneWalker", "Rounds", "padded_areas", "walk_plane"]
 
 Array = np.ndarray[Any, Any]
 _CHUNK = 1 << 20
@@ -66,23 +66,42 @@ class Cells:
         # Relative to the region's first corner, so that small regions keep their digits.
         base = np.repeat(self.xy[self.ptr[:-1]], np.diff(self.ptr), axis=0)
         local, after = self.xy - base, self.xy[following] - base
+        # In units of a power of two: areas beyond float64 come out as inf, not as inf - inf.
+        scale = 2.0 ** np.round(np.log2(np.abs(local).max(axis=0, initial=2.0**-1000)))
+        local, after = local / scale, after / scale
         cross = local[:, 0] * after[:, 1] - local[:, 1] * after[:, 0]
-        return np.asarray(np.add.reduceat(cross, self.ptr[:-1])) / 2
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(np.add.reduceat(cross, self.ptr[:-1]) / 2 * scale[0] * scale[1])
 
 
 @dataclass(frozen=True, eq=False)
-class _State:
+class PlaneState:
+    """Cells on their way through the network.
+
+    Args:
+        polys: corners, padded, shape ``(N, K, 2)``.
+        sizes: how many corners each cell has, shape ``(N,)``.
+        patterns: the pieces of the units so far, shape ``(N, u)``.
+        live: the tensors that are still needed.
+        cut: inside a node that is cut in stages: which rows are done, shape ``(N, H)``.
+        on: the sides of these rows, shape ``(N, H)``.
+    """
+
     polys: Array
     sizes: Array
     patterns: Array
     live: dict[int, Live]
+    cut: Array | None = None
+    on: Array | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def take(self, index: Any) -> _State:
+    def take(self, index: Any) -> PlaneState:
         live = {k: Live(v.forms[index], v.error[index]) for k, v in self.live.items()}
-        return _State(self.polys[index], self.sizes[index], self.patterns[index], live)
+        cut = None if self.cut is None else self.cut[index]
+        on = None if self.on is None else self.on[index]
+        return PlaneState(self.polys[index], self.sizes[index], self.patterns[index], live, cut, on)
 
 
 def _values(forms: Array, polys: Array) -> Array:
@@ -139,10 +158,10 @@ def _padded(polys: Array, width: int) -> Array:
     return np.concatenate([polys, extra], axis=1)
 
 
-class _Rounds:
+class Rounds:
     """Cuts every cell by the rows that cross it."""
 
-    def __init__(self, state: _State, rows: Array, tolerance: Array, crossing: Array) -> None:
+    def __init__(self, state: PlaneState, rows: Array, tolerance: Array, crossing: Array) -> None:
         """Take rows ``(N, 3, H)``, tolerances ``(N, H)`` and which rows cross which cell."""
         self.rows, self.tolerance, self.crossing = rows, tolerance, crossing
         self.list_cell, self.list_row = np.nonzero(crossing)
@@ -212,7 +231,7 @@ class _Rounds:
         return need
 
 
-def _areas(state: _State) -> Array:
+def padded_areas(state: PlaneState) -> Array:
     """Return the areas of padded polygons (the padding repeats a corner)."""
     inside = np.arange(state.polys.shape[1])[None] < state.sizes[:, None]
     polys = np.where(inside[..., None], state.polys, state.polys[:, :1])
@@ -221,7 +240,9 @@ def _areas(state: _State) -> Array:
     return np.asarray(cross.sum(axis=1)) / 2
 
 
-class _Walker:
+class PlaneWalker:
+    """Takes cells through the network node by node, depth first in chunks."""
+
     def __init__(self, program: Program, far: Array, clock: Clock, limit: float) -> None:
         self.program = program
         self.far = far
@@ -236,9 +257,8 @@ class _Walker:
         self.regions = 0
         self.covered, self.area = 0.0, 1.0
         self.interrupted = False
-        self.keep: Callable[[_State, int], Array | None] | None = None
 
-    def run(self, place: int, state: _State) -> None:
+    def run(self, place: int, state: PlaneState) -> None:
         nodes = self.program.network.nodes
         while place < len(nodes):
             if not len(state):
@@ -257,10 +277,10 @@ class _Walker:
             except KeyboardInterrupt:
                 self.interrupted = True
                 continue
-            place += 1
+            place += state.cut is None
         self.emit(state)
 
-    def step(self, place: int, state: _State) -> _State:
+    def step(self, place: int, state: PlaneState) -> PlaneState:
         node = self.program.network.nodes[place]
         far = np.broadcast_to(self.far, (len(state), 3))
         live = dict(state.live)
@@ -276,10 +296,12 @@ class _Walker:
                 live[place] = Live(forms, np.zeros((len(state), *node.shape)))
             case _:
                 pass
+        if state.cut is not None:
+            return state
         for arg in set(node.args):
             if self.program.last[arg] == place:
                 live.pop(arg, None)
-        return _State(state.polys, state.sizes, state.patterns, live)
+        return PlaneState(state.polys, state.sizes, state.patterns, live)
 
     def ranges(self, rows: Array, polys: Array, tolerance: Array) -> tuple[Array, Array, Array]:
         """Return least and largest corner values ``(N, H)`` and whether one is within tolerance."""
@@ -295,9 +317,8 @@ class _Walker:
                 near |= close
         return np.asarray(low), np.asarray(high), np.asarray(near)
 
-    def activate(
-        self, place: int, node: ir.Elementwise, state: _State
-    ) -> tuple[_State, dict[int, Live]]:
+    def rows(self, place: int, node: ir.Elementwise, state: PlaneState) -> tuple[Array, Array]:
+        """Return ``z - threshold`` of every unit as forms ``(N, 3, H)``, and tolerances."""
         table = self.program.tables[place]
         z = state.live[node.arg]
         count, units = len(state), z.error[0].size
@@ -312,25 +333,45 @@ class _Walker:
         size = np.repeat(reached(forms, far), table.count, axis=1) + np.abs(finite)
         drift = self.drift * (np.abs(rows[:, 0]) + np.abs(rows[:, 1]))
         tolerance = np.repeat(error, table.count, axis=1) + 8 * UNIT * size + drift
+        return rows, tolerance
+
+    def doubts(self, place: int, node: ir.Elementwise, doubtful: Array, tolerance: Array) -> Array:
+        """Return what wrong sides of doubtful rows ``(N, H)`` can cost every unit ``(N, U)``."""
+        table = self.program.tables[place]
+        units = int(np.prod(node.shape))
+        jump = np.abs(np.diff(table.slopes.reshape(table.count + 1, units), axis=0)).T.reshape(-1)
+        cost = np.where(doubtful, 2 * tolerance, 0.0) * jump
+        return np.asarray(cost.reshape(len(cost), units, table.count).sum(axis=2))
+
+    def activate(
+        self, place: int, node: ir.Elementwise, state: PlaneState
+    ) -> tuple[PlaneState, dict[int, Live]]:
+        rows, tolerance = self.rows(place, node, state)
         low, high, near = self.ranges(rows, state.polys, tolerance)
         # Rows that are 0 by construction (two dead units compared) are in no doubt.
         near &= (tolerance > 1e-250) | (low != 0) | (high != 0)
         crossing = (low < -tolerance) & (high > tolerance)
         self.ambiguous += int((near & ~crossing).sum())
         on = (low + high) > 0
-        doubt = np.where(near | crossing, 2 * tolerance, 0.0)
-        jump = np.abs(np.diff(table.slopes.reshape(table.count + 1, units), axis=0)).T.reshape(-1)
-        extra = (doubt * jump).reshape(count, units, table.count).sum(axis=2)
+        extra = self.doubts(place, node, near | crossing, tolerance)
         if crossing.any():
-            rounds = _Rounds(state, rows, tolerance, crossing)
+            rounds = Rounds(state, rows, tolerance, crossing)
             rounds.run()
             self.splits += rounds.splits
             parent = rounds.parent
-            on = self.sides(rounds, on, rows)
+            on, extra = self.sides(rounds, on, rows), extra[parent]
             live = {k: Live(v.forms[parent], v.error[parent]) for k, v in state.live.items()}
-            state = _State(rounds.polys, rounds.sizes, state.patterns[parent], live)
-            z, extra, error = live[node.arg], extra[parent], error[parent]
-            count = len(state)
+            state = PlaneState(rounds.polys, rounds.sizes, state.patterns[parent], live)
+        return self.passed(place, node, state, on, extra)
+
+    def passed(
+        self, place: int, node: ir.Elementwise, state: PlaneState, on: Array, extra: Array
+    ) -> tuple[PlaneState, dict[int, Live]]:
+        """Return the cells with the node's value: every unit on the piece that ``on`` says."""
+        table = self.program.tables[place]
+        z = state.live[node.arg]
+        count, units = len(state), int(np.prod(node.shape))
+        error = z.error.reshape(count, units)
         side = on.reshape(count, units, table.count).sum(axis=2, dtype=np.uint8)
         slopes = table.slopes.reshape(table.count + 1, units)
         intercepts = table.intercepts.reshape(table.count + 1, units)
@@ -349,10 +390,10 @@ class _Walker:
         live = dict(state.live)
         live[place] = Live(out.reshape(count, 3, *node.shape), bound.reshape(count, *node.shape))
         patterns = np.concatenate([state.patterns, side], axis=1)
-        return _State(state.polys, state.sizes, patterns, live), live
+        return PlaneState(state.polys, state.sizes, patterns, live), live
 
     @staticmethod
-    def sides(rounds: _Rounds, on: Array, rows: Array) -> Array:
+    def sides(rounds: Rounds, on: Array, rows: Array) -> Array:
         """Return the sides of the children: the parent's, and those of the rows that crossed it."""
         parent = rounds.parent
         middle = np.ones((len(parent), 3))
@@ -369,7 +410,7 @@ class _Walker:
         sides[child, row] = (picked * middle[child]).sum(axis=1) > 0
         return np.asarray(sides)
 
-    def emit(self, state: _State) -> None:
+    def emit(self, state: PlaneState) -> None:
         count = len(state)
         values = [state.live[place] for place in self.program.outputs]
         forms = np.concatenate([v.forms.reshape(count, 3, -1) for v in values], axis=2)
@@ -381,7 +422,7 @@ class _Walker:
         self.regions += count
         self.clock.spend(count)
         if self.progress is not None:
-            self.covered += float(_areas(state).sum())
+            self.covered += float(padded_areas(state).sum())
             self.progress(min(1.0, self.covered / self.area))
 
 
@@ -393,6 +434,7 @@ def walk_plane(
     *,
     clock: Clock,
     limit: float,
+    kind: type[PlaneWalker] = PlaneWalker,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Cells, bool]:
     """Return the regions on ``origin + directions @ (x, y)`` for ``(x, y)`` in the box.
@@ -404,6 +446,7 @@ def walk_plane(
         box: in the coordinates of the plane.
         clock: the budget.
         limit: stop after about so many regions.
+        kind: the walker, e.g. one that leaves out what is of no interest.
         progress: called with the share of the box that is done, 0 to 1.
 
     Returns:
@@ -412,7 +455,7 @@ def walk_plane(
     Guarantee: certified: on each cell the true outputs lie within ``error`` of the forms.
     """
     reach = [max(abs(a), abs(b)) for a, b in zip(box.low, box.high, strict=True)]
-    walker = _Walker(program, np.array([*reach, 1.0]), clock, limit)
+    walker = kind(program, np.array([*reach, 1.0]), clock, limit)
     walker.progress = progress
     walker.area = (box.high[0] - box.low[0]) * (box.high[1] - box.low[1])
     columns = np.concatenate([directions.T, origin[None]]).astype(np.float64)
@@ -423,12 +466,12 @@ def walk_plane(
     (x0, y0), (x1, y1) = box.low, box.high
     square = np.array([[[x0, y0], [x1, y0], [x1, y1], [x0, y1]]])
     empty = np.zeros((1, 0), dtype=np.uint8)
-    walker.run(0, _State(square, np.array([4]), empty, live))
+    walker.run(0, PlaneState(square, np.array([4]), empty, live))
     cells = _joined(program, walker)
     return cells, walker.interrupted
 
 
-def _joined(program: Program, walker: _Walker) -> Cells:
+def _joined(program: Program, walker: PlaneWalker) -> Cells:
     if walker.blocks:
         parts = [np.concatenate(part) for part in zip(*walker.blocks, strict=True)]
     else:

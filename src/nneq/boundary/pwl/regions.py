@@ -9,13 +9,15 @@ import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.pwl.arrange import exact_boundary, float_boundary
+from nneq.boundary.pwl.exact2d import ExactCell
 from nneq.boundary.pwl.forms import BoundaryPiece
+from nneq.boundary.pwl.magnitude import WORDS, coefficients, in_range, rounded
 from nneq.boundary.pwl.planes import Cells
 from nneq.boundary.pwl.regions2d import cells_of_exact, exact_plane, plane_cells
 from nneq.boundary.pwl.walk import Program
+from nneq.boundary.pwl.zerosets import exact_forms
 from nneq.boundary.results import (
     Box,
-    Certificate,
     Clock,
     Enclosed,
     Exact,
@@ -41,13 +43,20 @@ class RegionTable(Sequence[Region]):
         cells: the regions as arrays.
         slice_of: origin and directions of the plane.
         outputs: the network whose outputs ``W x + b`` describes; the cells' own forms when None.
+        inside: a homogeneous point inside each region, where the maps are to be exact.
     """
 
     def __init__(
-        self, cells: Cells, slice_of: tuple[Array, Array], outputs: ir.Network | None = None
+        self,
+        cells: Cells,
+        slice_of: tuple[Array, Array],
+        outputs: ir.Network | None = None,
+        inside: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         """Wrap the arrays."""
         self.cells = cells
+        self._inside = inside
+        self._shown = Program(outputs) if outputs is not None and inside is not None else None
         self._origin, self._directions = slice_of
         self._outputs = outputs
 
@@ -69,6 +78,11 @@ class RegionTable(Sequence[Region]):
         pattern = self.cells.patterns[index].tobytes()
         if self._outputs is None:
             forms = self.cells.forms[index]
+            return Region(pattern, corners, forms[:, :-1], forms[:, -1])
+        if self._shown is not None and self._inside is not None:
+            slice_of = (self._origin, self._directions)
+            rows = exact_forms(self._shown, slice_of, [self._inside[index]])[0]
+            forms = np.array([[rounded(v) for v in row] for row in rows])
             return Region(pattern, corners, forms[:, :-1], forms[:, -1])
         inside = corners.mean(axis=0)
         piece = affine_piece(self._outputs, self._origin + self._directions @ inside)
@@ -138,9 +152,10 @@ def enumerate_regions(
         names: of the ``d`` free inputs.
         clock: the budget.
         limit: the largest number of regions; above it an error gives an estimate.
-        exact: rational arithmetic throughout (2-D).
-        outputs: the network whose outputs ``Region.W`` and ``Region.b`` describe; when None, those
-            of the question (``g`` for a problem).
+        exact: rational arithmetic throughout.
+        outputs: the network whose outputs ``Region.W`` and ``Region.b`` describe; those of the
+            question (``g`` for a problem) when None, or when its units are not all units of the
+            question, so that it may bend inside a region.
         progress: called with the share that is done, 0 to 1.
         use_numba: force or forbid the compiled kernel; None: by size, where installed.
 
@@ -162,14 +177,17 @@ def enumerate_regions(
         )
         raise UnsupportedError(msg)
     check_slice(network, origin, directions, box, free)
+    program = Program(network)
+    if outputs is not None and Program(outputs).units != program.units:
+        # Kinks that were cancelled, or lie in other heads, do not bound these regions.
+        outputs = None
     if free > 2:
         from nneq.boundary.pwl.cells import enumerate_cells
 
         return enumerate_cells(
             question, origin, directions, box, names=names, clock=clock, limit=limit,
-            outputs=outputs, progress=progress,
+            exact=exact, outputs=outputs, progress=progress,
         )  # fmt: skip
-    program = Program(network)
     problem = question if isinstance(question, Problem) else None
     return _plane(
         program, problem, (origin, directions), box, tuple(names), clock, limit,
@@ -192,53 +210,41 @@ def _plane(
     use_numba: bool | None,
 ) -> PiecewiseBoundary:
     scale = float(max(*map(abs, box.low), *map(abs, box.high)))
-    cells = None
-    interrupted = False
-    engine = "rational polygon splitting"
+    fits = in_range(program, slice_of, box)
+    bound = min(limit, 1e9) if fits else min(limit, _EXACT_WORK / program.work)
+
+    def rational() -> PiecewiseBoundary | None:
+        return _in_fractions(
+            program, problem, slice_of, box, names, clock, int(bound), outputs=outputs
+        )
+
+    answer = rational() if exact or not fits else None
+    if answer is not None:
+        return answer
+    if not fits:
+        status = Status.BUDGET if clock.over else Status.UNDECIDED
+        return PiecewiseBoundary(
+            (), (), (), names, box, complete=False, undecided=(box,), status=status,
+            stats={"regions": 0, "engine": "none: out of range", "words": WORDS,
+                   "seconds": clock.seconds},
+        )  # fmt: skip
+    cells, interrupted, engine = plane_cells(
+        program, *slice_of, box, clock=clock, limit=limit, use_numba=use_numba, progress=progress
+    )
     doubtful = np.zeros(0, dtype=int)
     found = None
-    if not exact:
-        cells, interrupted, engine = plane_cells(
-            program, *slice_of, box, clock=clock, limit=limit, use_numba=use_numba,
-            progress=progress,
-        )  # fmt: skip
-        if problem is not None:
-            found = float_boundary(cells, scale)
-            doubtful = found.doubtful
-    in_doubt = cells is not None and (cells.ambiguous > 0 or len(doubtful) > 0)
-    certificate: Certificate = Enclosed(
-        "every sign that decided a cut is larger than its rounding error"
-    )
-    status = Status.COMPLETE
-    complete = True
+    if problem is not None:
+        found = float_boundary(cells, scale)
+        doubtful = found.doubtful
+    in_doubt = cells.ambiguous > 0 or len(doubtful) > 0
+    feasible = len(cells) * program.work <= _EXACT_WORK
+    if in_doubt and feasible and not (exact or interrupted or clock.over):
+        answer = rational()
+        if answer is not None:
+            return answer
+    status = Status.BUDGET if exact else Status.COMPLETE
+    complete = not exact
     pieces: tuple[BoundaryPiece, ...] = ()
-    ties: tuple[Region, ...] = ()
-    feasible = cells is None or len(cells) * program.work <= _EXACT_WORK
-    if exact or (in_doubt and feasible and not interrupted and not clock.over):
-        rational = exact_plane(program, *slice_of, box, clock=clock, limit=int(min(limit, 1e9)))
-        if rational is not None:
-            engine = "rational polygon splitting"
-            certificate = Exact("rational arithmetic")
-            in_doubt = False
-            cells = cells_of_exact(rational)
-            if problem is not None:
-                whole = exact_boundary(rational)
-                pieces = tuple(
-                    BoundaryPiece(
-                        names,
-                        tuple(float(v) for v in line),
-                        np.array([[float(v) for v in p], [float(v) for v in q]]),
-                        line,
-                    )
-                    for p, q, line in whole.segments
-                )
-                tie_cells = cells_of_exact(list(whole.ties)) if whole.ties else None
-                if tie_cells is not None:
-                    ties = tuple(RegionTable(tie_cells, slice_of, outputs))
-            found = None
-    if cells is None:
-        cells = plane_cells(program, *slice_of, box, clock=clock, limit=limit)[0]
-        complete, status = False, Status.BUDGET
     if found is not None:
         pieces = tuple(
             BoundaryPiece(
@@ -253,7 +259,7 @@ def _plane(
         )
     undecided = [_hull(polygon) for polygon in cells.open]
     if in_doubt:
-        undecided += [_hull(cells.corners(int(k))) for k in doubtful]
+        undecided += [_hull(cells.corners(int(k))) for k in doubtful] or [box]
         status = Status.UNDECIDED
         complete = False
     if cells.open:
@@ -263,7 +269,7 @@ def _plane(
     return PiecewiseBoundary(
         regions=RegionTable(cells, slice_of, outputs),
         pieces=pieces,
-        ties=ties,
+        ties=(),
         names=names,
         box=box,
         complete=complete,
@@ -279,7 +285,67 @@ def _plane(
             "smallest area": float(areas.min(initial=np.inf)),
             "seconds": clock.seconds,
         },
-        certificate=certificate,
+        certificate=Enclosed("every sign that decided a cut is larger than its rounding error"),
+    )
+
+
+def _in_fractions(
+    program: Program,
+    problem: Problem | None,
+    slice_of: tuple[Array, Array],
+    box: Box,
+    names: tuple[str, ...],
+    clock: Clock,
+    limit: int,
+    *,
+    outputs: ir.Network | None,
+) -> PiecewiseBoundary | None:
+    """Return the exact answer, or None when the budget or the limit ended it."""
+    rational = exact_plane(program, *slice_of, box, clock=clock, limit=limit)
+    if rational is None:
+        return None
+
+    def table(cells: Sequence[ExactCell]) -> RegionTable:
+        inside = [tuple(map(sum, zip(*cell.corners, strict=True))) for cell in cells]
+        return RegionTable(cells_of_exact(list(cells)), slice_of, outputs, inside)
+
+    regions = table(rational)
+    pieces: tuple[BoundaryPiece, ...] = ()
+    ties: tuple[Region, ...] = ()
+    isolated: tuple[Array, ...] = ()
+    if problem is not None:
+        whole = exact_boundary(rational)
+        pieces = tuple(
+            BoundaryPiece(
+                names,
+                coefficients(line),
+                np.array([[float(v) for v in p], [float(v) for v in q]]),
+                line,
+            )
+            for p, q, line in whole.segments
+        )
+        isolated = tuple(np.array([[float(p[0]), float(p[1])]]) for p in whole.points)
+        ties = tuple(table(whole.ties)) if whole.ties else ()
+    areas = regions.areas
+    return PiecewiseBoundary(
+        regions=regions,
+        pieces=pieces,
+        ties=ties,
+        names=names,
+        box=box,
+        complete=True,
+        stats={
+            "regions": len(regions),
+            "pieces": len(pieces),
+            "engine": "rational polygon splitting",
+            "ambiguous signs": 0,
+            "cuts": len(regions) - 1,
+            "area": float(areas.sum()),
+            "smallest area": float(areas.min(initial=np.inf)),
+            "seconds": clock.seconds,
+        },
+        certificate=Exact("rational arithmetic"),
+        isolated=isolated,
     )
 
 

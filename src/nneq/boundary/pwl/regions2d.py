@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -11,25 +12,46 @@ import numpy as np
 from nneq.boundary.pwl import kernel
 from nneq.boundary.pwl.chain import Chain, chain_of
 from nneq.boundary.pwl.exact2d import ExactCell, exact_cells, point
+from nneq.boundary.pwl.magnitude import rounded
 from nneq.boundary.pwl.planes import Cells, walk_plane
+from nneq.boundary.pwl.prune import PruningWalker
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock
 from nneq.errors import NneqError
 from nneq.semantics.rational import ExactWeights
 
-__all__ = ["cells_of_exact", "exact_plane", "plane_cells", "too_many"]
+__all__ = ["cells_of_exact", "exact_plane", "growth", "plane_cells", "too_many"]
 
 Array = np.ndarray[Any, Any]
 _COMPILE_ROWS = 48
 
 
-def too_many(estimate: float, limit: float) -> NneqError:
+def too_many(estimate: float, limit: float, free: int = 2) -> NneqError:
     """Return the error that says how many regions there are and what to do instead."""
+    other = "ask for the boundary only: trace(box) follows it without enumerating the regions"
+    if free > 2:
+        other = (
+            "ask on lines (solve, along), on 2-D slices (trace(box, at=...)), or locally "
+            "(nearest, excludes)"
+        )
     return NneqError(
         f"the box holds about {estimate:,.0f} linear regions, more than the limit of {limit:,.0f}; "
-        "take a smaller box, raise the limit (budget=Budget(boxes=...)), or ask for the boundary "
-        "only: trace(box) follows it without enumerating the regions"
+        f"take a smaller box, raise the limit (regions(..., limit=...)), or {other}"
     )
+
+
+def growth(done: int, total: int, d: int) -> float:
+    """Return by how much the regions grow from some thresholds to all of them (rough).
+
+    ``n`` hyperplanes in general position make at most ``sum(comb(n, k) for k <= d)`` regions, and
+    networks make about as many in a box.
+
+    References:
+        Zaslavsky 1975; Hanin and Rolnick 2019, "Deep ReLU networks have surprisingly few
+        activation patterns".
+    """
+    whole, part = (sum(math.comb(max(n, 1), k) for k in range(d + 1)) for n in (total, done))
+    return max(1.0, whole / part)
 
 
 def _area(box: Box) -> float:
@@ -171,6 +193,12 @@ def plane_cells(
             chain, box, clock=clock, limit=limit, prune=prune, progress=progress
         )
         return cells, interrupted, "compiled polygon splitting"
+    if prune and program.units >= _COMPILE_ROWS:
+        cells, interrupted = walk_plane(
+            program, origin, directions, box, clock=clock, limit=limit, progress=progress,
+            kind=PruningWalker,
+        )  # fmt: skip
+        return cells, interrupted, "array polygon splitting near the boundary"
     cells, interrupted = walk_plane(
         program, origin, directions, box, clock=clock, limit=limit, progress=progress
     )
@@ -201,7 +229,7 @@ def cells_of_exact(cells: list[ExactCell]) -> Cells:
     """Return exact regions rounded to float64 arrays."""
     sizes = np.array([len(cell.corners) for cell in cells], dtype=np.int64)
     corners = [[float(v) for v in point(corner)] for cell in cells for corner in cell.corners]
-    forms = np.array([[[float(v) for v in form] for form in cell.forms] for cell in cells])
+    forms = np.array([[[rounded(v) for v in form] for form in cell.forms] for cell in cells])
     patterns = np.array([np.frombuffer(cell.pattern, dtype=np.uint8) for cell in cells])
     return Cells(
         np.concatenate([[0], np.cumsum(sizes)]),

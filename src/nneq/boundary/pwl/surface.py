@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.pwl.complexes import (
+    Complex,
     affine_batch,
     boundary_polytopes,
     build,
     certificate_of,
 )
+from nneq.boundary.pwl.exactcells import exact_surface, worth_repeating
+from nneq.boundary.pwl.magnitude import WORDS, in_range
 from nneq.boundary.pwl.regions import check_slice
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Sampled, Status, Surface
@@ -31,6 +35,11 @@ def ordered(points: Array, normal: Array) -> Array:
         points: shape ``(k, 3)``.
         normal: shape ``(3,)``.
     """
+    size = float(np.abs(normal).max())
+    if size == 0:
+        # The function is 0 on the whole region: a tie has no facet to go around.
+        return np.arange(len(points))
+    normal = normal / size
     axis = int(np.argmin(np.abs(normal)))
     helper = np.zeros(3)
     helper[axis] = 1.0
@@ -68,26 +77,68 @@ def trace_space(
         UnsupportedError: when the network is not piecewise linear.
         NneqError: for a degenerate box, or more regions than the limit.
 
-    Guarantee: certified where no sign is within its rounding error (``complete``): one facet in
-    every region in which the sign changes; neighbouring facets share their vertices.
+    Guarantee: certified where no sign is within its rounding error: one facet in every region in
+    which the sign changes; neighbouring facets share their vertices.  Else everything is repeated
+    in rational arithmetic, which is exact.
     """
     origin = np.asarray(origin, dtype=np.float64)
     directions = np.asarray(directions, dtype=np.float64)
     check_slice(problem.network, origin, directions, box, 3)
     slice_of = (origin, directions)
+    words = "the budget ended before the regions were cut"
     labels = (names[0], names[1], names[2])
     program = Program(problem.network)
+    fits = in_range(program, slice_of, box)
+
+    def rational() -> Surface | None:
+        rivals = None if problem.rivals is None else Program(problem.rivals)
+        return exact_surface(
+            program, slice_of, box, names=labels, rivals=rivals, clock=clock, limit=limit,
+            asked=fits, progress=progress,
+        )  # fmt: skip
+
+    answer = None
     status = Status.BUDGET
     try:
-        found = build(program, slice_of, box, clock=clock, limit=limit, progress=progress)
+        found = None
+        if fits:
+            found = build(program, slice_of, box, clock=clock, limit=limit, progress=progress)
+        else:
+            answer = rational()
+        if found is not None:
+            answer = _in_floats(problem, program, slice_of, labels, box, found, clock)
+            # In three inputs there are about as many regions as vertices.
+            if answer.complete:
+                pass
+            elif worth_repeating(len(found.points), program, 3, clock):
+                answer = rational() or dataclasses.replace(answer, status=status)
+            elif clock.over:
+                answer = dataclasses.replace(answer, status=status)
     except KeyboardInterrupt:
-        found, status = None, Status.INTERRUPTED
-    if found is None:
-        return Surface(
-            np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64), labels, box, complete=False,
-            undecided=(box,), status=status, words="the budget ended before the regions were cut",
-            stats={"engine": "edge subdivision", "seconds": clock.seconds},
-        )  # fmt: skip
+        status = Status.INTERRUPTED
+        if answer is not None:
+            answer = dataclasses.replace(answer, status=status)
+    if answer is not None:
+        return answer
+    if not (fits or clock.over or status is Status.INTERRUPTED):
+        status, words = Status.UNDECIDED, WORDS
+    return Surface(
+        np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64), labels, box, complete=False,
+        undecided=(box,), status=status, words=words,
+        stats={"engine": "none finished", "seconds": clock.seconds},
+    )  # fmt: skip
+
+
+def _in_floats(
+    problem: Problem,
+    program: Program,
+    slice_of: tuple[Array, Array],
+    labels: tuple[str, str, str],
+    box: Box,
+    found: Complex,
+    clock: Clock,
+) -> Surface:
+    """Return the facets of a complex, complete only where every sign is certain."""
     points, groups = boundary_polytopes(found)
     rings: list[Array] = []
     if groups:

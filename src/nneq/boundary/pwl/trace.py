@@ -20,6 +20,7 @@ from nneq.boundary.pwl.chain import Chain, chain_of
 from nneq.boundary.pwl.decide import decided
 from nneq.boundary.pwl.exact2d import point
 from nneq.boundary.pwl.lines import solve_lines
+from nneq.boundary.pwl.magnitude import WORDS, in_range
 from nneq.boundary.pwl.march import march
 from nneq.boundary.pwl.regions import check_slice
 from nneq.boundary.pwl.regions2d import exact_plane, plane_cells
@@ -98,7 +99,10 @@ def trace_plane(
     program = Program(problem.network)
     slice_of = (origin, directions)
     found = None
-    if exact:
+    fits = in_range(program, slice_of, box)
+    if not fits:
+        found = _out_of_range(problem, program, slice_of, box, clock)
+    elif exact:
         found = _exactly(program, slice_of, box, clock)
         if found is None:
             msg = "the boundary has too many regions for rational arithmetic; take a smaller box"
@@ -106,7 +110,7 @@ def trace_plane(
                 raise NneqError(msg)
     if found is None:
         found = _certified(problem, program, slice_of, box, clock, progress, use_numba)
-    if problem.rivals is not None:
+    if problem.rivals is not None and fits:
         rivals = Program(problem.rivals)
         found.components, found.ties = decided(
             rivals, slice_of, found.components, found.ties, clock
@@ -131,10 +135,30 @@ def trace_plane(
     )
 
 
+def _out_of_range(
+    problem: Problem, program: Program, slice_of: tuple[Array, Array], box: Box, clock: Clock
+) -> _Found:
+    """Answer in rational arithmetic what float64 cannot hold, or leave the box undecided."""
+    found = None
+    if problem.rivals is None:
+        limit = min(200_000, int(_EXACT_WORK / program.work))
+        found = _exactly(program, slice_of, box, clock, limit)
+    return found or _Found(
+        undecided=[box],
+        status=Status.BUDGET if clock.over else Status.UNDECIDED,
+        words=WORDS,
+        engine="none: out of range",
+    )
+
+
 def _exactly(
-    program: Program, slice_of: tuple[Array, Array], box: Box, clock: Clock
+    program: Program,
+    slice_of: tuple[Array, Array],
+    box: Box,
+    clock: Clock,
+    limit: int = 200_000,
 ) -> _Found | None:
-    cells = exact_plane(program, *slice_of, box, clock=clock, limit=200_000)
+    cells = exact_plane(program, *slice_of, box, clock=clock, limit=limit)
     if cells is None:
         return None
     whole = exact_boundary(cells)
