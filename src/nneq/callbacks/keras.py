@@ -7,33 +7,20 @@ keys each time, so that ``History`` and every callback that stands *after* this 
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from nneq.callbacks.recorder import BoundaryRecorder
+from nneq.callbacks.logger import AbstractLogger
 
 __all__ = ["BoundaryLogger"]
 
-_READERS = ("CSVLogger", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard")
 
-
-class BoundaryLogger(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+class BoundaryLogger(AbstractLogger, keras.callbacks.Callback):  # type: ignore[misc]  # untyped here
     """Logs where two outputs are equal while a Keras model learns.
 
-    Args:
-        between: two outputs, or an output and a level.
-        box: a box with two free inputs.
-        solve_for: an input whose solutions are counted on the lines ``at``.
-        at: values of the other inputs.
-        every: record every so many epochs.
-        log_dir: folder of TensorBoard events.
-        csv: path of a CSV file.
-        jsonl: path of a JSON-lines file for ``BoundaryHistory``.
-        plot: draw the picture (True, or every so many epochs).
-        **options: the other fields of :class:`nneq.callbacks.recorder.Settings`.
+    Args: see :class:`nneq.callbacks.Settings`; ``between``, ``box``, ``solve_for``, ``at``,
+    ``every``, ``log_dir``, ``csv``, ``jsonl`` and ``plot`` come first, in this order.
 
     Raises:
         NneqError: settings that contradict each other; wrong names, boxes or files at
@@ -41,53 +28,15 @@ class BoundaryLogger(keras.callbacks.Callback):  # type: ignore[misc]  # keras i
         UnsupportedError: an unsupported model, at ``on_train_begin`` (``strict=True``).
     """
 
-    def __init__(
-        self,
-        between: tuple[str, str | float] = ("z_1", "z_2"),
-        box: Any = None,
-        solve_for: str | None = None,
-        at: Mapping[str, Any] | None = None,
-        every: int = 1,
-        log_dir: Any = None,
-        csv: Any = None,
-        jsonl: Any = None,
-        plot: bool | int = False,
-        **options: Any,
-    ) -> None:
-        """Check the settings."""
-        super().__init__()
-        self.recorder = BoundaryRecorder(
-            between=between,
-            box=box,
-            solve_for=solve_for,
-            at=at,
-            every=every,
-            log_dir=log_dir,
-            csv=csv,
-            jsonl=jsonl,
-            plot=plot,
-            **options,
-        )
-
     def on_train_begin(self, logs: Any = None) -> None:
         """Check the model and the questions; warn if a reader of the numbers stands before us."""
         del logs
         frame = inspect.currentframe()
-        self._warn_about_order(frame.f_back if frame is not None else None)
-        self.recorder.start(self.model)
-
-    def _warn_about_order(self, caller: Any) -> None:
-        """Warn by name; Keras tells no callback its list, so the calling list is looked at."""
+        caller = frame.f_back if frame is not None else None
+        # Keras tells no callback its list, so the calling list is looked at
         listed = caller.f_locals.get("self") if caller is not None else None
-        for other in getattr(listed, "callbacks", ()):
-            if other is self:
-                return
-            if type(other).__name__ in _READERS:
-                warnings.warn(
-                    f"{type(other).__name__} stands before BoundaryLogger in the list of callbacks "
-                    "and will not see its numbers; move BoundaryLogger to the front",
-                    stacklevel=2,
-                )
+        monitored = self._look_at(getattr(listed, "callbacks", ()))
+        self.recorder.start(self.model, monitored=monitored)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start measuring the epoch."""
