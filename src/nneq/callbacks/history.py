@@ -150,6 +150,8 @@ class BoundaryHistory:
             first = int(key == "boundary_shift")  # the first record has nothing to move from
             ax.plot(self.epochs[first:], self.column(key)[first:], marker=".", color=LINE_COLOR)
             ax.set_ylabel(title)
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.label_outer()
             axes.append(ax)
         if axes:
             axes[-1].set_xlabel("epoch")
@@ -170,7 +172,8 @@ class BoundaryHistory:
             shade = colors.to_rgba(int(record["epoch"]))
             width = 2.2 if record is curves[-1] else 0.9
             _draw(ax, record, color=shade, width=width)
-        ax.figure.colorbar(colors, ax=ax, label="epoch")
+        bar = ax.figure.colorbar(colors, ax=ax, label="epoch")
+        bar.locator.set_params(integer=True)
 
     def animate(
         self, path: str | os.PathLike[str] | None = None, *, frames_per_second: float = 5.0

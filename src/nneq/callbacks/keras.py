@@ -7,13 +7,19 @@ keys each time, so that ``History`` and every callback that stands *after* this 
 from __future__ import annotations
 
 import inspect
+import itertools
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from nneq.callbacks.logger import AbstractLogger
+from nneq.errors import NneqError
 
 __all__ = ["BoundaryLogger"]
+
+_READERS = ("CSVLogger", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard")
 
 
 class BoundaryLogger(AbstractLogger, keras.callbacks.Callback):  # type: ignore[misc]  # untyped here
@@ -35,8 +41,19 @@ class BoundaryLogger(AbstractLogger, keras.callbacks.Callback):  # type: ignore[
         caller = frame.f_back if frame is not None else None
         # Keras tells no callback its list, so the calling list is looked at
         listed = caller.f_locals.get("self") if caller is not None else None
-        monitored = self._look_at(getattr(listed, "callbacks", ()))
-        self.recorder.start(self.model, monitored=monitored)
+        callbacks = list(getattr(listed, "callbacks", ()))
+        self._warn_about_order(callbacks)
+        _check_batch(self.model)
+        self.recorder.start(self.model, monitored=self._monitored(callbacks))
+
+    def _warn_about_order(self, callbacks: Sequence[Any]) -> None:
+        for other in itertools.takewhile(lambda each: each is not self, callbacks):
+            if type(other).__name__ in _READERS:
+                warnings.warn(
+                    f"{type(other).__name__} stands before BoundaryLogger in the list of callbacks "
+                    "and will not see its numbers; move BoundaryLogger to the front",
+                    stacklevel=3,
+                )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start measuring the epoch."""
@@ -53,3 +70,19 @@ class BoundaryLogger(AbstractLogger, keras.callbacks.Callback):  # type: ignore[
         """Close the files."""
         del logs
         self.recorder.close()
+
+
+def _check_batch(model: Any) -> None:
+    """Refuse a model that Keras built from the first batch: an input would be a whole batch.
+
+    Raises:
+        NneqError: with what to add.
+    """
+    for tensor in getattr(model, "inputs", None) or ():
+        extent, *inner = tensor.shape
+        if extent not in {None, 1}:
+            msg = (
+                f"the model is built for batches of {extent} samples, so its input is not one "
+                f"sample; add keras.Input({tuple(inner)}) as its first layer"
+            )
+            raise NneqError(msg)

@@ -31,8 +31,8 @@ class BoundaryLogger(AbstractLogger, lightning.Callback):  # type: ignore[misc] 
     """
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Check the model and the questions; warn if early stopping stands before us."""
-        monitored = self._look_at(trainer.callbacks, ("EarlyStopping",))
+        """Check the model and the questions."""
+        monitored = self._monitored(trainer.callbacks)
         self.recorder.start(pl_module, monitored=monitored, write=trainer.is_global_zero)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nneq.callbacks.recorder import BoundaryRecorder
 
 __all__ = ["AbstractLogger"]
-
-_READERS = ("CSVLogger", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard")
 
 
 class AbstractLogger:
@@ -60,16 +57,6 @@ class AbstractLogger:
             **options,
         )
 
-    def _look_at(self, callbacks: Iterable[Any], readers: tuple[str, ...] = _READERS) -> bool:
-        """Warn of readers that stand before this logger; return whether one reads its numbers."""
-        seen, monitored = False, False
-        for other in callbacks:
-            seen |= other is self
-            monitored |= str(getattr(other, "monitor", "")) in self.recorder.keys
-            if not seen and type(other).__name__ in readers:
-                warnings.warn(
-                    f"{type(other).__name__} stands before BoundaryLogger in the list of callbacks "
-                    "and will not see its numbers; move BoundaryLogger to the front",
-                    stacklevel=3,
-                )
-        return monitored
+    def _monitored(self, callbacks: Iterable[Any]) -> bool:
+        """Return whether one of the callbacks monitors one of the numbers."""
+        return any(str(getattr(c, "monitor", "")) in self.recorder.keys for c in callbacks)

@@ -69,6 +69,12 @@ class Measurer:
             NneqError: wrong names, a box of the wrong dimension, data of the wrong shape.
         """
         s = self.settings
+        if equations.network.output_size == 1 and isinstance(s.between[1], str):
+            msg = (
+                "the model has one output, so there is no second one to set equal to it; give a "
+                'level instead: between=("z_1", 0.5)'
+            )
+            raise NneqError(msg)
         boundary = Boundary(equations, s.between[0], s.between[1])
         frame = boundary.frame
         problems = []
@@ -195,8 +201,13 @@ class Measurer:
 
             g, gradient = value_and_gradient(boundary.problem.network, data)
             distances = np.abs(g) / np.linalg.norm(gradient, axis=1)
+        distances = np.where(np.isnan(distances), np.inf, distances)
+        exact = bool(np.isfinite(distances).all())
         for q in _QUANTILES:
-            values[_margin_key(q)] = float(np.quantile(distances, q))
+            if exact:
+                values[_margin_key(q)] = float(np.quantile(distances, q))
+            else:  # no value lies between a number and inf
+                values[_margin_key(q)] = float(np.quantile(distances, q, method="higher"))
 
     def _solutions(
         self,
