@@ -76,14 +76,14 @@ def test_append_goes_on_behind_a_line_that_was_cut_off(tmp_path):
 
 
 def test_a_recorder_that_was_off_comes_back():
-    """After an unsupported model with ``strict=False``, a good one is recorded again."""
-
-    class Unknown:
-        """No model."""
-
+    """After a model that cannot be read, with ``strict=False``, a good one is recorded again."""
+    recorder = BoundaryRecorder(box=BOX, attribute="network", strict=False, max_seconds=9)
+    with pytest.warns(UserWarning, match="the boundary is not recorded: .* has no attribute"):
+        recorder.start(object())
+    assert recorder.step(object(), 0) == {}
     recorder = BoundaryRecorder(box=BOX, strict=False, max_seconds=9)
     with pytest.warns(UserWarning, match="the boundary is not recorded"):
-        recorder.start(Unknown())
+        recorder.start(object())
 
     found = _run(recorder, [0.0])
 

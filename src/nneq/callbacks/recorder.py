@@ -30,9 +30,9 @@ from nneq.callbacks.outputs import (
 )
 from nneq.callbacks.purse import Due, Purse
 from nneq.callbacks.settings import Settings
-from nneq.errors import NneqError, UnsupportedError
+from nneq.errors import NneqError
 
-__all__ = ["BoundaryRecorder", "Settings"]
+__all__ = ["BoundaryRecorder"]
 
 _WARM_UP = 5.0
 _STORED_WEIGHTS = 50_000
@@ -45,6 +45,8 @@ class BoundaryRecorder:
 
     Args:
         settings: see :class:`Settings`; or give its fields as keywords.
+
+    ``keys`` are the names of the numbers; ``picture`` is the last picture drawn, as PNG, or None.
 
     Raises:
         NneqError: settings that contradict each other.
@@ -85,13 +87,14 @@ class BoundaryRecorder:
         Raises:
             UnsupportedError: the model holds something nneq cannot express (``strict=True``).
             MissingDependencyError: ``log_dir`` without TensorBoard, ``plot`` without Matplotlib.
-            NneqError: wrong names, a box of the wrong dimension, files that cannot be written.
+            NneqError: a model that cannot be read (``strict=True``), wrong names, a box of the
+                wrong dimension, files that cannot be written.
         """
         self.close()
         self.enabled = True
         try:
             equations = self._read(model)
-        except UnsupportedError as error:
+        except NneqError as error:
             if self.settings.strict:
                 raise
             self.enabled = False
@@ -106,7 +109,7 @@ class BoundaryRecorder:
             self._open()
         self._warm_up(boundary)
         self._measurer.forget()
-        self._values, self._drawn = {}, None
+        self._values, self._drawn, self.picture = {}, None, None
         self._purse = Purse(self.settings, monitored=monitored or self.settings.monitored)
 
     def _open(self) -> None:

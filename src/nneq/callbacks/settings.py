@@ -38,8 +38,8 @@ class Settings:
         log_dir: folder of TensorBoard events.
         plot: draw the picture with every record (True), or with the first record after so many
             epochs: to TensorBoard, and as ``recorder.picture``.
-        strict: an unsupported model is an error before the first epoch; False: warn, record
-            nothing.
+        strict: a model that is unsupported or cannot be read is an error before the first epoch;
+            False: warn, record nothing.
         attribute: name of the model's attribute that holds the network to read (``"model"``, or
             dotted), where the model itself is not the network.
         example_inputs: passed to ``to_network``.
