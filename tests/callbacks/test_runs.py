@@ -129,6 +129,23 @@ def test_what_fails_is_paid_for():
     assert purse.due(1, curve=False) is None
     purse.trained = 70.0
     assert purse.due(2, curve=False) == "trace"
+    purse.pay("trace", 0.01, failed=True)
+    assert purse.due(3, curve=False) == "trace"
+    assert purse.budget.seconds == pytest.approx(2.0)
+
+
+def test_a_boundary_that_grows_gets_the_time_it_needs():
+    """A record that ran out of time doubles what the next one may take, and is saved up for."""
+    purse = Purse(Settings(box=BOX))
+    purse.pay("trace", 0.1)
+    limits = []
+    for _ in range(3):
+        while purse.due(1, curve=False) is None:
+            purse.trained += 0.1
+        limits.append(purse.budget.seconds)
+        purse.pay("trace", limits[-1])
+
+    assert limits == pytest.approx([0.2, 0.4, 0.8])
 
 
 def test_ctrl_c_inside_a_record_ends_the_training(monkeypatch):

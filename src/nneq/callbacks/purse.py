@@ -70,11 +70,14 @@ class Purse:
             return "follow" if curve else "trace"
         return None
 
-    def pay(self, kind: Due, seconds: float) -> None:
-        """Take from the purse what a record of this kind has cost."""
+    def pay(self, kind: Due, seconds: float, *, failed: bool = False) -> None:
+        """Take from the purse what a record of this kind has cost.
+
+        A failure says at most that a record costs more than was thought.
+        """
         self._tried = True
         self._used[kind] += seconds
-        self._cost[kind] = seconds
+        self._cost[kind] = max(seconds, self._cost[kind]) if failed else seconds
 
     @property
     def _left(self) -> float:
@@ -82,12 +85,16 @@ class Purse:
 
     @property
     def budget(self) -> Budget:
-        """What a trace may take now."""
+        """What a trace may take now.
+
+        Twice what the last one took: a boundary that grows would else run out of time in every
+        record.  What is overspent is saved up before the next.
+        """
         if self._limit is not None:
             return Budget(seconds=self._limit)
         if not self._tried:
             return Budget(seconds=_FIRST)  # the first record is always made
-        return Budget(seconds=max(self._left, self._cost["trace"], _LEAST))
+        return Budget(seconds=max(self._left, 2 * self._cost["trace"], _LEAST))
 
     @property
     def share(self) -> float:

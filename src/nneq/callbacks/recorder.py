@@ -178,7 +178,7 @@ class BoundaryRecorder:
                 with np.errstate(all="ignore"):
                     found = self._record(model, epoch, due)
             except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
-                self._purse.pay(due, time.monotonic() - now)
+                self._purse.pay(due, time.monotonic() - now, failed=True)
                 self._warn_once("recording the boundary", error)
         self._purse.spent += time.monotonic() - now
         self._purse.begin()
