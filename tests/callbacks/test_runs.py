@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import types
 import warnings
@@ -261,3 +262,29 @@ def test_bad_pictures(options, message):
     """A picture without a plane, or at no number of epochs, is refused."""
     with pytest.raises(NneqError, match=message):
         BoundaryRecorder(**options)
+
+
+def test_a_record_that_runs_out_of_time_invents_no_movement(monkeypatch):
+    """Half a curve is not compared: the last one is moved along; half the solutions say NaN."""
+    from nneq.api.boundary import Boundary
+
+    recorder = BoundaryRecorder(box=BOX, max_seconds=9)
+    roots = BoundaryRecorder(solve_for="x_1", at={"x_2": 0.0}, max_seconds=9)
+    for each in (recorder, roots):
+        each.start(_line_network(0.0))
+        each.step(_line_network(0.0), 0)
+    trace, solve = Boundary.trace, Boundary.solve
+
+    def cut(found, **left):
+        return dataclasses.replace(found, complete=False, status=Status.BUDGET, **left)
+
+    monkeypatch.setattr(Boundary, "trace", lambda *a, **k: cut(trace(*a, **k), components=()))
+    monkeypatch.setattr(Boundary, "solve", lambda *a, **k: cut(solve(*a, **k), roots=()))
+    found = recorder.step(_line_network(0.5), 1)
+    solved = roots.step(_line_network(0.5), 1)
+    monkeypatch.undo()
+
+    assert found["boundary_shift"] == pytest.approx(0.5)
+    assert found["boundary_complete"] == 0.0
+    assert math.isnan(solved["boundary_shift"])
+    assert roots.step(_line_network(0.5), 2)["boundary_shift"] == 0.5

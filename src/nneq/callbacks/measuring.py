@@ -145,11 +145,10 @@ class Measurer:
         ends = zip(part.box.low, part.box.high, strict=True)
         intervals = dict(zip(part.names, ends, strict=True))
         size, before = measures.diagonal(part.box), self.components
-        if follow:
+        curve = None if follow else _finished(boundary.trace(intervals, fixed, budget=budget))
+        if curve is None or (before and curve.status is Status.BUDGET):  # half a curve has no shift
             moved = followed(boundary.problem.network, part, before or ())
             curve = Curve(moved, (part.names[0], part.names[1]), part.box, complete=False)
-        else:
-            curve = _finished(boundary.trace(intervals, fixed, budget=budget))
         values["boundary_components"] = float(len(curve.components))
         values["boundary_closed"] = float(sum(c.closed for c in curve.components))
         values["boundary_length"] = curve.length
@@ -223,9 +222,11 @@ class Measurer:
         lines: Sequence[Solutions] = found if isinstance(found, list) else [found]
         roots = tuple(_finished(line).values for line in lines)
         values["boundary_roots"] = float(sum(len(line) for line in lines))
-        if s.box is None:
-            values["boundary_shift"] = _root_shift(self._roots, roots)
-        self._roots = roots
+        cut_off = any(line.status is Status.BUDGET for line in lines)
+        if s.box is None:  # solutions that were not found yet have not moved
+            values["boundary_shift"] = math.nan if cut_off else _root_shift(self._roots, roots)
+        if not cut_off or self._roots is None:
+            self._roots = roots
         record["roots"] = [line.values.tolist() for line in lines]
         return all(line.complete for line in lines)
 

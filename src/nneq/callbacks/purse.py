@@ -14,7 +14,7 @@ Due = Literal["trace", "follow"]
 
 _TRACED, _FOLLOWED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
 _FIRST = 10.0
-_LEAST = 1e-3
+_LEAST, _LEAST_MONITORED = 1e-3, 1.0
 
 
 class Purse:
@@ -94,7 +94,8 @@ class Purse:
             return Budget(seconds=self._limit)
         if not self._tried:
             return Budget(seconds=_FIRST)  # the first record is always made
-        return Budget(seconds=max(self._left, 2 * self._cost["trace"], _LEAST))
+        least = _LEAST_MONITORED if self._monitored else _LEAST
+        return Budget(seconds=max(self._left, 2 * self._cost["trace"], least))
 
     @property
     def share(self) -> float:
