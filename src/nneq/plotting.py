@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,20 +22,28 @@ if TYPE_CHECKING:
     from nneq.boundary.results import Curve, PiecewiseBoundary, Solutions, Surface
 
 __all__ = [
+    "CLASS_COLORS",
+    "LINE_COLOR",
     "Display",
     "along_line",
+    "draw_lines",
+    "label",
+    "new_figure",
     "plot_boundary",
     "plot_curve",
     "plot_line",
     "plot_regions",
     "plot_surface",
+    "require_matplotlib",
+    "ring_of",
 ]
 
 Array = np.ndarray[Any, Any]
 Evaluate = Callable[[Array], Array]
 
-_LINE = "#1f2a44"
+LINE_COLOR = "#1f2a44"
 _BELOW, _ABOVE = "#f6c79a", "#a9c9ea"
+CLASS_COLORS = (_ABOVE, _BELOW, "#b9dfb0", "#d5c3ea", "#f3b6b6", "#f4e3a1", "#b5e0dd", "#dcdcdc")
 _OPEN = "#c0392b"
 _FORMATS = (".pdf", ".png", ".svg")
 
@@ -45,7 +53,7 @@ class Display:
     """A drawn picture.
 
     Args:
-        ax_: the Matplotlib axes.
+        ax_: the Matplotlib axes (a list where a picture has several).
         figure_: the figure that holds it.
     """
 
@@ -66,21 +74,49 @@ class Display:
         self.figure_.savefig(path, dpi=dpi, format=suffix[1:], bbox_inches="tight")
 
 
-def _axes(ax: Any, *, solid: bool = False) -> Any:
-    if ax is not None:
-        return ax
+def require_matplotlib() -> None:
+    """Raise if Matplotlib is not installed.
+
+    Raises:
+        MissingDependencyError: with the command that installs it.
+    """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         msg = "pictures need Matplotlib; install it with: pip install 'nneq[plot]'"
         raise MissingDependencyError(msg) from error
-    figure = Figure(figsize=(6.0, 5.0), layout="constrained")
+
+
+def new_figure(
+    size: tuple[float, float] = (6.0, 5.0), *, layout: Literal["constrained"] | None = "constrained"
+) -> Any:
+    """Return a figure with a canvas of its own (``pyplot`` is never imported).
+
+    Args:
+        size: width and height in inches.
+        layout: ``"constrained"`` fits the margins, at the price of a second drawing; None: fixed.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout=layout)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _axes(ax: Any, *, solid: bool = False) -> Any:
+    if ax is not None:
+        return ax
+    figure = new_figure()
     return figure.add_subplot(projection="3d") if solid else figure.add_subplot()
 
 
-def _label(ax: Any, names: Sequence[str], title: str) -> None:
+def label(ax: Any, names: Sequence[str], title: str = "") -> None:
+    """Name the axes, and write a title, as plain text."""
     ax.set_xlabel(names[0], parse_math=False)
     if len(names) > 1:
         ax.set_ylabel(names[1], parse_math=False)
@@ -88,6 +124,23 @@ def _label(ax: Any, names: Sequence[str], title: str) -> None:
         ax.set_zlabel(names[2], parse_math=False)
     if title:
         ax.set_title(title, parse_math=False)
+
+
+def ring_of(points: Any, closed: bool) -> Array:
+    """Return a polyline's vertices ``(k, 2)``; the first once more at the end of a closed one."""
+    ring = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    return np.vstack([ring, ring[:1]]) if closed and len(ring) else ring
+
+
+def draw_lines(
+    ax: Any, lines: Sequence[tuple[Any, bool]], *, color: Any = LINE_COLOR, width: float = 1.6
+) -> list[Any]:
+    """Draw polylines ``(points (k, 2), closed)`` into an axes; return the artists."""
+    artists: list[Any] = []
+    for points, closed in lines:
+        ring = ring_of(points, closed)
+        artists += ax.plot(ring[:, 0], ring[:, 1], color=color, linewidth=width)
+    return artists
 
 
 def _shade(ax: Any, low: Sequence[float], high: Sequence[float], evaluate: Evaluate) -> None:
@@ -150,19 +203,15 @@ def plot_curve(
     if evaluate is not None:
         _shade(ax, low, high, evaluate)
     for tie in curve.ties:
-        ax.fill(tie[:, 0], tie[:, 1], color=_LINE, alpha=0.35, linewidth=0)
-    for component in curve.components:
-        points = component.points
-        if component.closed:
-            points = np.vstack([points, points[:1]])
-        ax.plot(points[:, 0], points[:, 1], color=_LINE, linewidth=1.6)
+        ax.fill(tie[:, 0], tie[:, 1], color=LINE_COLOR, alpha=0.35, linewidth=0)
+    draw_lines(ax, [(part.points, part.closed) for part in curve.components])
     for box in curve.undecided:
         xs = [box.low[0], box.high[0], box.high[0], box.low[0]]
         ys = [box.low[1], box.low[1], box.high[1], box.high[1]]
         ax.fill(xs, ys, color=_OPEN, alpha=0.6)
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
-    _label(ax, curve.names, title)
+    label(ax, curve.names, title)
     return Display(ax, ax.figure)
 
 
@@ -193,14 +242,14 @@ def plot_line(
         high = high if np.isfinite(high) else centre + 1.5 * spread
     points = np.linspace(low, high, 1001)
     ax.axhline(0.0, color="0.6", linewidth=0.8)
-    ax.plot(points, values(points), color=_LINE, linewidth=1.6)
+    ax.plot(points, values(points), color=LINE_COLOR, linewidth=1.6)
     ax.plot(roots, np.zeros(len(roots)), "o", color=_OPEN)
     for start, end in solutions.identical:
-        ax.axvspan(max(start, low), min(end, high), color=_LINE, alpha=0.3, linewidth=0)
+        ax.axvspan(max(start, low), min(end, high), color=LINE_COLOR, alpha=0.3, linewidth=0)
     for start, end in solutions.undecided:
         ax.axvspan(max(start, low), min(end, high), color=_OPEN, alpha=0.4, linewidth=0)
     ax.set_xlim(low, high)
-    _label(ax, [solutions.variable], title)
+    label(ax, [solutions.variable], title)
     return Display(ax, ax.figure)
 
 
@@ -245,12 +294,12 @@ def plot_regions(found: PiecewiseBoundary, *, ax: Any = None, title: str = "") -
         PolyCollection(polygons, facecolors=colours, edgecolors="0.6", linewidths=0.3)
     )
     for tie in found.ties:
-        ax.fill(tie.vertices[:, 0], tie.vertices[:, 1], color=_LINE, alpha=0.35)
+        ax.fill(tie.vertices[:, 0], tie.vertices[:, 1], color=LINE_COLOR, alpha=0.35)
     lines = [piece.vertices for piece in found.pieces]
-    ax.add_collection(LineCollection(lines, colors=_LINE, linewidths=1.8))
+    ax.add_collection(LineCollection(lines, colors=LINE_COLOR, linewidths=1.8))
     ax.set_xlim(found.box.low[0], found.box.high[0])
     ax.set_ylim(found.box.low[1], found.box.high[1])
-    _label(ax, found.names, title)
+    label(ax, found.names, title)
     return Display(ax, ax.figure)
 
 
@@ -276,5 +325,5 @@ def plot_surface(surface: Surface, *, ax: Any = None, title: str = "") -> Displa
         (ax.set_xlim, ax.set_ylim, ax.set_zlim), surface.box.low, surface.box.high, strict=True
     ):
         setter(low, high)
-    _label(ax, surface.names, title)
+    label(ax, surface.names, title)
     return Display(ax, ax.figure)

@@ -52,10 +52,9 @@ def test_epochs_short_of_time_follow(tmp_path):
     recorder.start(network)
     recorder.begin_epoch()
     first = recorder.step(network, 0)
-    recorder._state.cost = 100.0
-    recorder._state.records = 2
-    recorder._state.trained = 100.0
-    recorder._state.follow_cost = 0.01
+    recorder._purse.pay("trace", 100.0)
+    recorder._purse.pay("follow", 0.01)
+    recorder._purse.trained = 100.0
 
     second = recorder.step(_boundary(0.05).equations.network, 1)
 

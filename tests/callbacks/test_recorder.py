@@ -67,10 +67,9 @@ def test_keys_never_change():
     assert len({tuple(f) for f in found}) == 1
     assert found[0]["boundary_length"] == found[1]["boundary_length"]
     assert [f["boundary_complete"] for f in found] == [1.0, 0.0, 1.0, 0.0]
-    assert {**found[1], "boundary_complete": 1.0, "boundary_seconds": 0} == {
-        **found[0],
-        "boundary_seconds": 0,
-    }
+    assert [math.isnan(f["boundary_shift"]) for f in found] == [False, True, False, True]
+    assert [math.isnan(f["boundary_changed_area"]) for f in found] == [False, True, False, True]
+    assert found[1]["boundary_area_1"] == found[0]["boundary_area_1"]
 
 
 def test_closed_components_regions_and_margins():
@@ -148,7 +147,7 @@ def test_a_killed_run_is_readable(tmp_path):
 
 
 def test_a_failure_warns_once_and_goes_on():
-    """A model that breaks later warns once; the last numbers are repeated."""
+    """A model that breaks later warns once; no movement is made up, the rest is repeated."""
     recorder = BoundaryRecorder(box=BOX, max_seconds=10.0)
     recorder.start(_line_network(0.0))
     first = recorder.step(_line_network(0.0), 0)
@@ -157,7 +156,8 @@ def test_a_failure_warns_once_and_goes_on():
 
     third = recorder.step(object(), 2)
 
-    assert second == third
+    assert list(second) == list(third) == list(first)
+    assert math.isnan(second["boundary_shift"])
     assert (first["boundary_complete"], second["boundary_complete"]) == (1.0, 0.0)
     assert first["boundary_length"] == second["boundary_length"]
 
@@ -171,13 +171,14 @@ def test_budget_skips_epochs():
     recorder.start(network)
     recorder.begin_epoch()
     recorder.step(network, 0)
-    first = recorder._state.spent
+    first = recorder._purse.spent
     for epoch in range(1, 30):
         recorder.begin_epoch()
         time.sleep(0.01)
         recorder.step(network, epoch)
 
-    assert recorder._state.spent <= 0.05 * recorder._state.trained + 2 * first
+    assert recorder._purse.spent <= 0.05 * recorder._purse.trained + 2 * first
+    assert recorder.share_of_time == recorder._purse.spent / recorder._purse.trained
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ can only exist when that framework is loaded, so nothing is imported to find out
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -173,8 +174,9 @@ def adapter_of(framework: str) -> Callable[..., Any]:
     return found
 
 
+@functools.cache
 def require(package: str, floor: str, framework: str) -> None:
-    """Refuse a package that is missing or older than its floor.
+    """Refuse a package that is missing or older than its floor; good ones are looked at once.
 
     Raises:
         MissingDependencyError: with the command that installs it.

@@ -8,6 +8,7 @@ what they wrote.
 from __future__ import annotations
 
 from nneq.callbacks.history import BoundaryHistory
-from nneq.callbacks.recorder import BoundaryRecorder, Settings
+from nneq.callbacks.recorder import BoundaryRecorder
+from nneq.callbacks.settings import Settings
 
 __all__ = ["BoundaryHistory", "BoundaryRecorder", "Settings"]

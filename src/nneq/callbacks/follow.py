@@ -18,6 +18,7 @@ __all__ = ["followed"]
 Array = np.ndarray[Any, Any]
 
 _STEPS = 6
+_STILL = 1e-12
 _REACH = 0.25
 
 
@@ -82,10 +83,14 @@ def _inside(points: Array, low: Array, high: Array) -> list[Array]:
 
 
 def _newton(network: Network, part: Slice, starts: Array) -> tuple[Array, Array]:
-    """Return the moved points ``(k, 2)`` and whether each one lies on the curve."""
+    """Return the moved points ``(k, 2)`` and whether each one lies on the curve.
+
+    Points that would move by rounding error alone stay where they are.
+    """
     points = starts.copy()
     places = list(part.places)
     last = np.full(len(points), np.inf)
+    scale = np.linalg.norm(np.array(part.box.high) - np.array(part.box.low))
     for _ in range(_STEPS):
         full = part.origin + points @ part.directions.T
         value, gradient = value_and_gradient(network, full)
@@ -96,5 +101,8 @@ def _newton(network: Network, part: Slice, starts: Array) -> tuple[Array, Array]
         step = np.nan_to_num(step)
         points = points - step
         last = np.where(size > 0, np.linalg.norm(step, axis=1), np.inf)
-    scale = np.linalg.norm(np.array(part.box.high) - np.array(part.box.low))
+        if last.max() <= 1e-8 * scale:  # the next step would be its square
+            break
+    still = np.linalg.norm(points - starts, axis=1) <= _STILL * scale
+    points = np.where(still[:, None], starts, points)
     return points, last <= 1e-6 * scale

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from nneq.callbacks.pictures import draw_curve, new_figure
 from nneq.errors import NneqError
+from nneq.plotting import LINE_COLOR, Display, draw_lines, label, new_figure
 
-__all__ = ["BoundaryHistory", "HistoryDisplay"]
+__all__ = ["BoundaryHistory"]
 
 Array = np.ndarray[Any, Any]
 
@@ -25,19 +25,6 @@ _COLUMNS = (
     ("boundary_components", "components"),
     ("boundary_roots", "solutions"),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class HistoryDisplay:
-    """A drawn history.
-
-    Args:
-        ax_: the axes.
-        figure_: the figure.
-    """
-
-    ax_: Any
-    figure_: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,32 +42,44 @@ class BoundaryHistory:
     records: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> BoundaryHistory:
+    def load(cls, path: str | os.PathLike[str], run: int = -1) -> BoundaryHistory:
         """Read a JSON-lines file; a last line that was cut off by a crash is left out.
 
+        Args:
+            path: the file.
+            run: which run, where a file holds several: 0 is the first, -1 the last.  A new one
+                begins where the epochs start again.
+
         Raises:
-            NneqError: the file cannot be read, holds no record, or has a damaged line inside.
+            NneqError: the file cannot be read, holds no record or no such run, or has a damaged
+                line inside.
         """
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             msg = f"cannot read {str(path)!r} as a boundary history: {error}"
             raise NneqError(msg) from None
-        records = []
+        runs: list[list[Mapping[str, Any]]] = []
         for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
-                record["epoch"], record["values"].items()
+                epoch = int(record["epoch"])
+                record["values"].items()
             except (ValueError, TypeError, KeyError, AttributeError):
                 if number == len(lines):
                     break
                 msg = f"line {number} of {str(path)!r} is not a boundary record"
                 raise NneqError(msg) from None
-            records.append(record)
-        if not records:
+            if not runs or epoch <= int(runs[-1][-1]["epoch"]):
+                runs.append([])
+            runs[-1].append(record)
+        if not runs:
             msg = f"{str(path)!r} holds no boundary record"
             raise NneqError(msg)
-        return cls(tuple(records))
+        if not -len(runs) <= run < len(runs):
+            msg = f"there is no run {run} in {str(path)!r}; it holds {len(runs)}, from 0 on"
+            raise NneqError(msg)
+        return cls(tuple(runs[run]))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -127,7 +126,7 @@ class BoundaryHistory:
             raise NneqError(msg)
         return found
 
-    def plot(self) -> HistoryDisplay:
+    def plot(self) -> Display:
         """Draw the numbers over the epochs, and the curves coloured from first to last.
 
         Returns:
@@ -149,8 +148,10 @@ class BoundaryHistory:
         for row, (key, title) in enumerate(shown):
             ax = figure.add_subplot(grid[row, 0], sharex=axes[0] if axes else None)
             first = int(key == "boundary_shift")  # the first record has nothing to move from
-            ax.plot(self.epochs[first:], self.column(key)[first:], marker=".", color="#1f2a44")
+            ax.plot(self.epochs[first:], self.column(key)[first:], marker=".", color=LINE_COLOR)
             ax.set_ylabel(title)
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.label_outer()
             axes.append(ax)
         if axes:
             axes[-1].set_xlabel("epoch")
@@ -158,7 +159,7 @@ class BoundaryHistory:
             ax = figure.add_subplot(grid[:, 1])
             self._draw_all(ax, curves)
             axes.append(ax)
-        return HistoryDisplay(axes, figure)
+        return Display(axes, figure)
 
     def _draw_all(self, ax: Any, curves: Sequence[Mapping[str, Any]]) -> None:
         from matplotlib import colormaps
@@ -170,10 +171,9 @@ class BoundaryHistory:
         for record in curves:
             shade = colors.to_rgba(int(record["epoch"]))
             width = 2.2 if record is curves[-1] else 0.9
-            draw_curve(
-                ax, _polylines(record), record["box"], record["names"], color=shade, width=width
-            )
-        ax.figure.colorbar(colors, ax=ax, label="epoch")
+            _draw(ax, record, color=shade, width=width)
+        bar = ax.figure.colorbar(colors, ax=ax, label="epoch")
+        bar.locator.set_params(integer=True)
 
     def animate(
         self, path: str | os.PathLike[str] | None = None, *, frames_per_second: float = 5.0
@@ -204,7 +204,7 @@ class BoundaryHistory:
         def frame(number: int) -> list[Any]:
             record = curves[number]
             ax.clear()
-            artists = draw_curve(ax, _polylines(record), record["box"], record["names"])
+            artists = _draw(ax, record)
             ax.set_title(f"epoch {int(record['epoch'])}")
             return artists
 
@@ -225,5 +225,12 @@ class BoundaryHistory:
         return movie
 
 
-def _polylines(record: Mapping[str, Any]) -> list[tuple[Any, bool]]:
-    return [(part["points"], bool(part["closed"])) for part in record["curve"]]
+def _draw(ax: Any, record: Mapping[str, Any], **look: Any) -> list[Any]:
+    """Draw one epoch's curve in its box; return the artists."""
+    lines = [(part["points"], bool(part["closed"])) for part in record["curve"]]
+    artists = draw_lines(ax, lines, **look)
+    low, high = record["box"]
+    ax.set_xlim(low[0], high[0])
+    ax.set_ylim(low[1], high[1])
+    label(ax, record["names"])
+    return artists

@@ -7,33 +7,26 @@ keys each time, so that ``History`` and every callback that stands *after* this 
 from __future__ import annotations
 
 import inspect
+import itertools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from nneq.callbacks.recorder import BoundaryRecorder
+from nneq.callbacks.logger import AbstractLogger
+from nneq.errors import NneqError
 
 __all__ = ["BoundaryLogger"]
 
 _READERS = ("CSVLogger", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard")
 
 
-class BoundaryLogger(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
+class BoundaryLogger(AbstractLogger, keras.callbacks.Callback):  # type: ignore[misc]  # untyped here
     """Logs where two outputs are equal while a Keras model learns.
 
-    Args:
-        between: two outputs, or an output and a level.
-        box: a box with two free inputs.
-        solve_for: an input whose solutions are counted on the lines ``at``.
-        at: values of the other inputs.
-        every: record every so many epochs.
-        log_dir: folder of TensorBoard events.
-        csv: path of a CSV file.
-        jsonl: path of a JSON-lines file for ``BoundaryHistory``.
-        plot: draw the picture (True, or every so many epochs).
-        **options: the other fields of :class:`nneq.callbacks.recorder.Settings`.
+    Args: see :class:`nneq.callbacks.Settings`; ``between``, ``box``, ``solve_for``, ``at``,
+    ``every``, ``log_dir``, ``csv``, ``jsonl`` and ``plot`` come first, in this order.
 
     Raises:
         NneqError: settings that contradict each other; wrong names, boxes or files at
@@ -41,52 +34,25 @@ class BoundaryLogger(keras.callbacks.Callback):  # type: ignore[misc]  # keras i
         UnsupportedError: an unsupported model, at ``on_train_begin`` (``strict=True``).
     """
 
-    def __init__(
-        self,
-        between: tuple[str, str | float] = ("z_1", "z_2"),
-        box: Any = None,
-        solve_for: str | None = None,
-        at: Mapping[str, Any] | None = None,
-        every: int = 1,
-        log_dir: Any = None,
-        csv: Any = None,
-        jsonl: Any = None,
-        plot: bool | int = False,
-        **options: Any,
-    ) -> None:
-        """Check the settings."""
-        super().__init__()
-        self.recorder = BoundaryRecorder(
-            between=between,
-            box=box,
-            solve_for=solve_for,
-            at=at,
-            every=every,
-            log_dir=log_dir,
-            csv=csv,
-            jsonl=jsonl,
-            plot=plot,
-            **options,
-        )
-
     def on_train_begin(self, logs: Any = None) -> None:
         """Check the model and the questions; warn if a reader of the numbers stands before us."""
         del logs
         frame = inspect.currentframe()
-        self._warn_about_order(frame.f_back if frame is not None else None)
-        self.recorder.start(self.model)
-
-    def _warn_about_order(self, caller: Any) -> None:
-        """Warn by name; Keras tells no callback its list, so the calling list is looked at."""
+        caller = frame.f_back if frame is not None else None
+        # Keras tells no callback its list, so the calling list is looked at
         listed = caller.f_locals.get("self") if caller is not None else None
-        for other in getattr(listed, "callbacks", ()):
-            if other is self:
-                return
+        callbacks = list(getattr(listed, "callbacks", ()))
+        self._warn_about_order(callbacks)
+        _check_batch(self.model)
+        self.recorder.start(self.model, monitored=self._monitored(callbacks))
+
+    def _warn_about_order(self, callbacks: Sequence[Any]) -> None:
+        for other in itertools.takewhile(lambda each: each is not self, callbacks):
             if type(other).__name__ in _READERS:
                 warnings.warn(
                     f"{type(other).__name__} stands before BoundaryLogger in the list of callbacks "
                     "and will not see its numbers; move BoundaryLogger to the front",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -104,3 +70,19 @@ class BoundaryLogger(keras.callbacks.Callback):  # type: ignore[misc]  # keras i
         """Close the files."""
         del logs
         self.recorder.close()
+
+
+def _check_batch(model: Any) -> None:
+    """Refuse a model that Keras built from the first batch: an input would be a whole batch.
+
+    Raises:
+        NneqError: with what to add.
+    """
+    for tensor in getattr(model, "inputs", None) or ():
+        extent, *inner = tensor.shape
+        if extent not in {None, 1}:
+            msg = (
+                f"the model is built for batches of {extent} samples, so its input is not one "
+                f"sample; add keras.Input({tuple(inner)}) as its first layer"
+            )
+            raise NneqError(msg)

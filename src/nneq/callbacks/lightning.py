@@ -2,79 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import Any
 
 import lightning
 
-from nneq.callbacks.recorder import BoundaryRecorder
+from nneq.callbacks.logger import AbstractLogger
 
 __all__ = ["BoundaryLogger"]
 
+_LARGEST = 3.4e38  # of float32, in which Lightning keeps numbers
 
-class BoundaryLogger(lightning.Callback):  # type: ignore[misc]  # lightning is untyped here
+
+class BoundaryLogger(AbstractLogger, lightning.Callback):  # type: ignore[misc]  # untyped here
     """Logs where two outputs are equal while a Lightning module learns.
 
     The numbers go through ``pl_module.log``, so that Lightning's loggers, checkpoints and early
-    stopping see them.
+    stopping see them.  Early stopping ends a run at a number that is not finite: infinite ones are
+    logged as 3.4e38, and NaN is not logged.
 
-    Args:
-        between: two outputs, or an output and a level.
-        box: a box with two free inputs.
-        solve_for: an input whose solutions are counted on the lines ``at``.
-        at: values of the other inputs.
-        every: record every so many epochs.
-        log_dir: folder of TensorBoard events.
-        csv: path of a CSV file.
-        jsonl: path of a JSON-lines file for ``BoundaryHistory``.
-        plot: draw the picture (True, or every so many epochs).
-        attribute: name of the module's attribute that holds the network, where the Lightning
-            module itself is not the network (``"model"``, say).
-        **options: the other fields of :class:`nneq.callbacks.recorder.Settings`.
+    Args: see :class:`nneq.callbacks.Settings`; ``between``, ``box``, ``solve_for``, ``at``,
+    ``every``, ``log_dir``, ``csv``, ``jsonl`` and ``plot`` come first, in this order.
+    ``attribute`` names the module's attribute that holds the network.
 
     Raises:
         NneqError: settings that contradict each other; wrong names, boxes or files at the start.
         UnsupportedError: an unsupported model, at the start (``strict=True``).
     """
 
-    def __init__(
-        self,
-        between: tuple[str, str | float] = ("z_1", "z_2"),
-        box: Any = None,
-        solve_for: str | None = None,
-        at: Mapping[str, Any] | None = None,
-        every: int = 1,
-        log_dir: Any = None,
-        csv: Any = None,
-        jsonl: Any = None,
-        plot: bool | int = False,
-        *,
-        attribute: str | None = None,
-        **options: Any,
-    ) -> None:
-        """Check the settings."""
-        super().__init__()
-        self.attribute = attribute
-        self.recorder = BoundaryRecorder(
-            between=between,
-            box=box,
-            solve_for=solve_for,
-            at=at,
-            every=every,
-            log_dir=log_dir,
-            csv=csv,
-            jsonl=jsonl,
-            plot=plot,
-            **options,
-        )
-
-    def _network(self, pl_module: Any) -> Any:
-        return pl_module if self.attribute is None else getattr(pl_module, self.attribute)
-
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check the model and the questions."""
-        del trainer
-        self.recorder.start(self._network(pl_module))
+        monitored = self._monitored(trainer.callbacks)
+        self.recorder.start(pl_module, monitored=monitored, write=trainer.is_global_zero)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start measuring the epoch."""
@@ -83,9 +42,10 @@ class BoundaryLogger(lightning.Callback):  # type: ignore[misc]  # lightning is 
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Record the epoch and log its numbers."""
-        found = self.recorder.step(self._network(pl_module), int(trainer.current_epoch))
+        found = self.recorder.step(pl_module, int(trainer.current_epoch))
         for key, value in found.items():
-            pl_module.log(key, value)
+            if not math.isnan(value):
+                pl_module.log(key, min(value, _LARGEST))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Close the files."""

@@ -124,8 +124,8 @@ def grid_points(box: Box, count: int) -> Array:
 
 
 def changed_share(old: Array | None, new: Array) -> float:
-    """Return the share of grid cells whose class changed; 0 when there is no earlier epoch."""
-    return 0.0 if old is None else float((old != new).mean())
+    """Return the share of grid cells whose class changed; 1 when there is no earlier epoch."""
+    return 1.0 if old is None else float((old != new).mean())
 
 
 def point_distances(points: Array, components: Sequence[Component], box: Box) -> Array:

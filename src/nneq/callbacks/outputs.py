@@ -1,7 +1,7 @@
 """Where an epoch's record goes: CSV, JSON lines, TensorBoard, MLflow.
 
 Every file is complete after every epoch: a line is written whole, flushed and synced, so that a
-killed run leaves all finished epochs readable.
+killed run leaves all finished epochs readable.  Between two epochs no text file is open.
 """
 
 from __future__ import annotations
@@ -10,18 +10,25 @@ import importlib.util
 import json
 import math
 import os
+import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from nneq.errors import MissingDependencyError, NneqError
 
-__all__ = ["CsvOutput", "JsonLinesOutput", "MlflowOutput", "Output", "TensorBoardOutput", "opened"]
+__all__ = ["CsvOutput", "JsonLinesOutput", "MlflowOutput", "Output", "TensorBoardOutput"]
 
 
 class Output(Protocol):
-    """One destination."""
+    """One destination.
+
+    Args:
+        name: what it is called in warnings.
+    """
+
+    name: str
 
     def write(self, epoch: int, values: Mapping[str, float], record: Mapping[str, Any]) -> None:
         """Write one epoch: the plain numbers and the whole record."""
@@ -30,68 +37,111 @@ class Output(Protocol):
         """Finish."""
 
 
-def opened(path: str | os.PathLike[str]) -> IO[str]:
-    """Open a text file for writing, with its folder made.
+class _Lines:
+    """A text file that grows by whole lines.
+
+    Args:
+        path: where; its folder is made.
+        append: go on in a file that is there; a last line that was cut off is taken away.
 
     Raises:
-        NneqError: it cannot be written.
+        NneqError: the file cannot be written.
     """
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        msg = (
-            f"cannot write {str(target)!r}: {error.strerror or error}; give a path in a folder "
-            "that can be written"
-        )
-        raise NneqError(msg) from None
 
+    def __init__(self, path: str | os.PathLike[str], *, append: bool) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab" if append else "wb"):
+                pass
+            if append:
+                self._mend()
+        except OSError as error:
+            msg = (
+                f"cannot write {str(self.path)!r}: {error.strerror or error}; give a path in a "
+                "folder that can be written"
+            )
+            raise NneqError(msg) from None
 
-def _sync(file: IO[str]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+    def _mend(self) -> None:
+        whole = self.path.read_bytes()
+        end = whole.rfind(b"\n") + 1
+        if end < len(whole):
+            os.truncate(self.path, end)
+
+    def first(self) -> str:
+        """Return the first line without its end, or nothing."""
+        with self.path.open(encoding="utf-8", errors="replace", newline="") as file:
+            return file.readline().rstrip("\r\n")
+
+    def add(self, line: str) -> None:
+        """Add one line and sync it to disk."""
+        with self.path.open("ab") as file:
+            file.write(line.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class CsvOutput:
-    """One row per epoch, the columns fixed by the first."""
+    """One row per epoch, under a header that is written before the first.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the file."""
-        self._file = opened(path)
-        self._columns: list[str] = []
+    Args:
+        path: the file.
+        keys: the columns behind ``epoch``.
+        append: add rows to a file that is there.
+
+    Raises:
+        NneqError: the file cannot be written, or has other columns.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], keys: Sequence[str], *, append: bool = False
+    ) -> None:
+        """Write the header."""
+        self.name = f"the CSV file {os.fspath(path)!r}"
+        self._keys = tuple(keys)
+        self._lines = _Lines(path, append=append)
+        header, found = ",".join(["epoch", *self._keys]), self._lines.first()
+        if found and found != header:
+            msg = f"cannot append to {os.fspath(path)!r}: its columns are others; give another path"
+            raise NneqError(msg)
+        if not found:
+            self._lines.add(header + "\r\n")
 
     def write(self, epoch: int, values: Mapping[str, float], record: Mapping[str, Any]) -> None:
         """Write one row of numbers."""
         del record
-        if not self._columns:
-            self._columns = list(values)
-            self._file.write(",".join(["epoch", *self._columns]) + "\r\n")
-        row = [str(epoch), *(repr(float(values[column])) for column in self._columns)]
-        self._file.write(",".join(row) + "\r\n")
-        _sync(self._file)
+        row = [str(epoch), *(repr(float(values[key])) for key in self._keys)]
+        self._lines.add(",".join(row) + "\r\n")
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Nothing is open."""
 
 
 class JsonLinesOutput:
-    """One JSON object per epoch, with the curve and the equations."""
+    """One JSON object per epoch, with the curve and the equations.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the file."""
-        self._file = opened(path)
+    Args:
+        path: the file.
+        append: add lines to a file that is there.
+
+    Raises:
+        NneqError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
+        """Make the file."""
+        self.name = f"the JSON-lines file {os.fspath(path)!r}"
+        self._lines = _Lines(path, append=append)
 
     def write(self, epoch: int, values: Mapping[str, float], record: Mapping[str, Any]) -> None:
         """Write one object; numbers that JSON does not have become null."""
-        line = {"epoch": epoch, "values": dict(values), **record}
-        self._file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
-        _sync(self._file)
+        texts = {key: value for key, value in record.items() if key != "png"}
+        line = {"epoch": epoch, "values": dict(values), **texts}
+        self._lines.add(json.dumps(_plain(line), allow_nan=False) + "\n")
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Nothing is open."""
 
 
 def _plain(value: Any) -> Any:
@@ -119,6 +169,7 @@ class TensorBoardOutput:
             raise MissingDependencyError(msg)
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+        self.name = f"TensorBoard's {os.fspath(log_dir)!r}"
         folder = Path(log_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +195,7 @@ class TensorBoardOutput:
         if record.get("text"):
             parts.append(_text_value("boundary/equation", str(record["text"])))
         if record.get("png"):
-            image = summary_pb2.Summary.Image(encoded_image_string=record["png"])
+            image = _image_value(record["png"])
             parts.append(summary_pb2.Summary.Value(tag="boundary/picture", image=image))
         event = event_pb2.Event(
             wall_time=time.time(), step=epoch, summary=summary_pb2.Summary(value=parts)
@@ -157,18 +208,31 @@ class TensorBoardOutput:
         self._writer.close()
 
 
+def _image_value(png: bytes) -> Any:
+    """Return the encoded bytes as they are; width and height stand in a PNG's header."""
+    from tensorboard.compat.proto import summary_pb2
+
+    width, height = struct.unpack(">II", png[16:24])
+    return summary_pb2.Summary.Image(
+        encoded_image_string=png, width=width, height=height, colorspace=3
+    )
+
+
 def _text_value(tag: str, text: str) -> Any:
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
 
     metadata = summary_pb2.SummaryMetadata(
         plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
     )
-    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[text.encode("utf-8")])
+    block = "\n".join("    " + line for line in text.splitlines())  # Markdown: as it is
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[block.encode("utf-8")])
     return summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
 
 
 class MlflowOutput:
     """Metrics of the active MLflow run; only where MLflow is loaded and a run is active."""
+
+    name = "MLflow"
 
     @staticmethod
     def active() -> bool:

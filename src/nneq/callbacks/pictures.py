@@ -1,86 +1,87 @@
-"""The boundary of one epoch as a picture, without touching Matplotlib's global state."""
+"""The picture of an epoch, drawn while a network learns: only what changes is drawn again."""
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nneq.errors import MissingDependencyError
+from nneq.plotting import CLASS_COLORS, LINE_COLOR, label, new_figure, ring_of
 
-__all__ = ["draw_curve", "new_figure", "png_of", "require_matplotlib"]
+__all__ = ["LivePicture"]
 
-Polyline = tuple[Any, bool]
+Array = np.ndarray[Any, Any]
 
-_LINE = "#1f2a44"
-
-
-def require_matplotlib() -> None:
-    """Raise if Matplotlib is not installed.
-
-    Raises:
-        MissingDependencyError: with the command that installs it.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        msg = "pictures need Matplotlib: pip install 'nneq[plot]'"
-        raise MissingDependencyError(msg)
+_SIZE, _AXES = (5.0, 4.5), (0.14, 0.12, 0.82, 0.80)  # inches; share of the figure
 
 
-def new_figure(
-    size: tuple[float, float] = (5.0, 4.5), *, layout: str | None = "constrained"
-) -> Any:
-    """Return a figure of its own canvas (``pyplot`` is never imported).
+class LivePicture:
+    """A picture of the plane that is drawn anew many times.
+
+    The frame with its ticks and names is drawn once and kept as pixels.  Each call then lays the
+    class areas, the curve, the edges and the title over a copy of it.
 
     Args:
-        size: width and height in inches.
-        layout: ``"constrained"`` fits the margins, at the price of a second drawing; None: fixed.
+        low: lower corner of the box, in input units.
+        high: its upper corner.
+        names: the two inputs.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
+    def __init__(self, low: Sequence[float], high: Sequence[float], names: Sequence[str]) -> None:
+        """Draw the frame."""
+        figure = new_figure(_SIZE, layout=None)
+        from matplotlib.collections import LineCollection
 
+        figure.set_dpi(100)
+        ax = self._ax = figure.add_axes(_AXES)
+        self._curve = LineCollection([], colors=LINE_COLOR, linewidths=1.6, animated=True)
+        ax.add_collection(self._curve, autolim=False)
+        ax.set_xlim(low[0], high[0])
+        ax.set_ylim(low[1], high[1])
+        label(ax, names)
+        self._title = ax.set_title("", parse_math=False, animated=True)
+        self._canvas = figure.canvas
+        self._canvas.draw()
+        self._frame = self._canvas.copy_from_bbox(figure.bbox)
+        edges = ax.get_window_extent()
+        self._left, self._bottom = round(edges.x0), round(edges.y0)
+        self._pixels = (round(edges.x1) - self._left, round(edges.y1) - self._bottom)
+        self._colors = np.array(
+            [[int(color[k : k + 2], 16) for k in (1, 3, 5)] for color in CLASS_COLORS], np.uint8
+        )
 
-def draw_curve(
-    ax: Any,
-    polylines: Sequence[Polyline],
-    box: tuple[Sequence[float], Sequence[float]],
-    names: Sequence[str],
-    *,
-    color: Any = _LINE,
-    width: float = 1.6,
-) -> list[Any]:
-    """Draw polylines ``(points (k, 2), closed)`` into an axes; return the artists."""
-    artists = []
-    for points, closed in polylines:
-        ring = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        if closed and len(ring):
-            ring = np.vstack([ring, ring[:1]])
-        artists += ax.plot(ring[:, 0], ring[:, 1], color=color, linewidth=width)
-    ax.set_xlim(box[0][0], box[1][0])
-    ax.set_ylim(box[0][1], box[1][1])
-    ax.set_xlabel(names[0], parse_math=False)
-    ax.set_ylabel(names[1], parse_math=False)
-    return artists
+    def png(
+        self, lines: Sequence[tuple[Any, bool]], classes: Array | None = None, title: str = ""
+    ) -> bytes:
+        """Return one picture as PNG.
 
+        Args:
+            lines: polylines ``(points (k, 2), closed)``, in input units.
+            classes: class of every cell of a square grid, shape ``(count**2,)``, the second input
+                running faster; None leaves the areas white.
+            title: the line above.
+        """
+        from PIL import Image
 
-def png_of(
-    polylines: Sequence[Polyline],
-    box: tuple[Sequence[float], Sequence[float]],
-    names: Sequence[str],
-    title: str = "",
-) -> bytes:
-    """Return the picture of one epoch as PNG bytes."""
-    figure = new_figure(layout=None)  # drawn while a network learns
-    ax = figure.add_axes((0.14, 0.12, 0.82, 0.80))
-    draw_curve(ax, polylines, box, names)
-    ax.set_title(title, parse_math=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+        ax, renderer = self._ax, self._canvas.get_renderer()
+        self._canvas.restore_region(self._frame)
+        if classes is not None:
+            count = round(len(classes) ** 0.5)
+            cells = self._colors[classes.reshape(count, count).T % len(self._colors)]
+            area = Image.fromarray(cells).resize(self._pixels, Image.Resampling.BICUBIC)
+            renderer.draw_image(
+                renderer.new_gc(), self._left, self._bottom, np.array(area.convert("RGBA"))
+            )
+        self._curve.set_segments([ring_of(points, closed) for points, closed in lines])
+        self._title.set_text(title)
+        for artist in (self._curve, *ax.spines.values(), self._title):
+            ax.draw_artist(artist)
+        buffer = io.BytesIO()
+        pixels = np.asarray(self._canvas.buffer_rgba())[..., :3]
+        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "png", compress_level=1)
+        return buffer.getvalue()

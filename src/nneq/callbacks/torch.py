@@ -7,33 +7,25 @@ steps of an epoch, and it counts by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from nneq.callbacks.recorder import BoundaryRecorder
+from nneq.callbacks.logger import AbstractLogger
 from nneq.errors import NneqError
 
 __all__ = ["BoundaryLogger"]
 
 
-class BoundaryLogger:
+class BoundaryLogger(AbstractLogger):
     """Logs where two outputs are equal while a ``torch.nn.Module`` learns.
 
     Args:
         model: the module; it is read, never changed.
-        between: two outputs, or an output and a level.
-        box: a box with two free inputs.
-        solve_for: an input whose solutions are counted on the lines ``at``.
-        at: values of the other inputs.
-        every: record every so many epochs.
-        log_dir: folder of TensorBoard events.
-        csv: path of a CSV file.
-        jsonl: path of a JSON-lines file for ``BoundaryHistory``.
-        plot: draw the picture (True, or every so many epochs).
         optimizer: with ``steps_per_epoch``: record after so many of its steps, by a hook.
         steps_per_epoch: number of optimizer steps in an epoch.
-        **options: the other fields of :class:`nneq.callbacks.recorder.Settings`.
+        **options: see :class:`nneq.callbacks.Settings`; ``between``, ``box``, ``solve_for``,
+            ``at``, ``every``, ``log_dir``, ``csv``, ``jsonl`` and ``plot`` may also be given by
+            place, behind ``model`` and in this order.
 
     Raises:
         NneqError: settings that contradict each other; wrong names, boxes or files at the start.
@@ -49,16 +41,7 @@ class BoundaryLogger:
     def __init__(
         self,
         model: Any,
-        between: tuple[str, str | float] = ("z_1", "z_2"),
-        box: Any = None,
-        solve_for: str | None = None,
-        at: Mapping[str, Any] | None = None,
-        every: int = 1,
-        log_dir: Any = None,
-        csv: Any = None,
-        jsonl: Any = None,
-        plot: bool | int = False,
-        *,
+        *settings: Any,
         optimizer: Any = None,
         steps_per_epoch: int | None = None,
         **options: Any,
@@ -70,21 +53,10 @@ class BoundaryLogger:
         if steps_per_epoch is not None and steps_per_epoch < 1:
             msg = f"steps_per_epoch must be at least 1, got {steps_per_epoch!r}"
             raise NneqError(msg)
+        super().__init__(*settings, **options)
         self.model = model
         self.logs: dict[str, float] = {}
         self.epoch = 0
-        self.recorder = BoundaryRecorder(
-            between=between,
-            box=box,
-            solve_for=solve_for,
-            at=at,
-            every=every,
-            log_dir=log_dir,
-            csv=csv,
-            jsonl=jsonl,
-            plot=plot,
-            **options,
-        )
         self._optimizer = optimizer
         self._steps_per_epoch = steps_per_epoch
         self._steps = 0
@@ -92,7 +64,14 @@ class BoundaryLogger:
         self._started = False
 
     def start(self) -> Self:
-        """Check the model and open the files; called by ``with`` and by the first ``step``."""
+        """Check the model and open the files; called by ``with`` and by the first ``step``.
+
+        After :meth:`close` it begins a new run, which goes on in the same files and counts on.
+
+        Raises:
+            UnsupportedError: an unsupported model (``strict=True``).
+            NneqError: wrong names, boxes or files.
+        """
         if not self._started:
             self.recorder.start(self.model)
             self._started = True
@@ -118,6 +97,7 @@ class BoundaryLogger:
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
+        self._started = False
         self.recorder.close()
 
     def __enter__(self) -> Self:

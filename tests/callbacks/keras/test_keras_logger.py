@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 
 import keras
 import numpy as np
@@ -18,12 +19,13 @@ BOX = [(-3.0, 3.0), (-3.0, 3.0)]
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-def _model():
+def _model(norm=False):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((2,)),
             keras.layers.Dense(8, activation="tanh"),
+            *([keras.layers.BatchNormalization()] if norm else []),
             keras.layers.Dropout(0.2),
             keras.layers.Dense(2, activation="softmax"),
         ]
@@ -43,10 +45,10 @@ def _fit(model, callbacks, epochs=3):
 
 
 def test_training_is_bit_identical(tmp_path):
-    """The weights with the logger equal the weights without it, dropout included."""
-    plain = _model()
+    """Dropout, shuffling and batch statistics: all as without the logger, to the last bit."""
+    plain = _model(norm=True)
     _fit(plain, [])
-    model = _model()
+    model = _model(norm=True)
     logger = BoundaryLogger(
         box=BOX, solve_for="x_1", at={"x_2": 0.5}, jsonl=tmp_path / "run.jsonl", max_seconds=20
     )
@@ -82,6 +84,49 @@ def test_early_stopping_on_the_shift():
     history = _fit(model, [logger, stop], epochs=20)
 
     assert len(history.epoch) == 4
+
+
+def test_early_stopping_sees_movement_that_no_record_had_time_for():
+    """Unrecorded epochs are measured for EarlyStopping: neither stillness nor movement is made up.
+
+    A boundary that stands still for 4 of 5 epochs would end the run by a repeated number.
+    """
+    model = _model()
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    steps = iter([0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+    def move(*_):
+        kernel, bias = model.layers[-1].get_weights()
+        model.layers[-1].set_weights([kernel, bias + np.array([next(steps), 0], "float32")])
+
+    mover = keras.callbacks.LambdaCallback(on_epoch_begin=move)
+    stop = keras.callbacks.EarlyStopping("boundary_shift", mode="min", min_delta=1e-3, patience=2)
+    logger = BoundaryLogger(box=BOX, every=100)
+
+    history = _fit(model, [mover, logger, stop], epochs=12)
+
+    shifts = history.history["boundary_shift"]
+    assert len(shifts) == 9
+    assert all(a > b for a, b in itertools.pairwise(shifts[:7]))
+    assert shifts[7:] == [0.0, 0.0]
+
+
+def test_a_second_fit_keeps_the_first(tmp_path):
+    """Both runs of one logger can be read from its file, and it can be closed by Ctrl-C."""
+    model, path = _model(), tmp_path / "run.jsonl"
+    logger = BoundaryLogger(box=BOX, jsonl=path, max_seconds=20)
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _fit(model, [logger, Interrupt()], epochs=5)
+    _fit(model, [logger], epochs=1)
+
+    assert BoundaryHistory.load(path, run=0).epochs == [0, 1]
+    assert BoundaryHistory.load(path).epochs == [0]
 
 
 def test_order_warning():
@@ -123,3 +168,13 @@ def test_unbuilt_models_fail_at_train_begin():
 
     with pytest.raises(NneqError, match="built"):
         logger.on_train_begin()
+
+
+def test_models_built_from_a_batch_are_told_to_name_their_input():
+    """A model without Input fails before the first epoch, whatever the backend made of it."""
+    x, y = _data()
+    model = keras.Sequential([keras.layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+
+    with pytest.raises(NneqError, match=r"built"):
+        model.fit(x, y, epochs=1, verbose=0, callbacks=[BoundaryLogger(box=BOX)])

@@ -17,6 +17,7 @@ def _model():
     torch.manual_seed(0)
     return torch.nn.Sequential(
         torch.nn.Linear(2, 8),
+        torch.nn.BatchNorm1d(8),
         torch.nn.Tanh(),
         torch.nn.Dropout(0.2),
         torch.nn.Linear(8, 2),
@@ -32,18 +33,17 @@ def _train(model, epochs, after_epoch=None, optimizer=None):
     x, y = _data()
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=0.05)
     for _ in range(epochs):
-        for part in range(4):
+        for rows in torch.randperm(len(x)).split(50):
             optimizer.zero_grad()
-            rows = slice(50 * part, 50 * part + 50)
             torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
             optimizer.step()
         if after_epoch is not None:
             after_epoch()
-    return [p.detach().clone() for p in model.parameters()]
+    return [p.detach().clone() for p in model.state_dict().values()]
 
 
 def test_training_is_bit_identical(tmp_path):
-    """The weights with the logger equal the weights without it, dropout included."""
+    """Dropout, shuffling and batch statistics: all as without the logger, to the last bit."""
     plain = _train(_model(), 3)
     model = _model()
     with BoundaryLogger(
@@ -93,3 +93,37 @@ def test_bad_options():
         BoundaryLogger(model, box=BOX, steps_per_epoch=3)
     with pytest.raises(NneqError, match="there is no output 'z_5'"):
         BoundaryLogger(model, between=("z_1", "z_5"), box=BOX).start()
+
+
+def test_a_closed_logger_begins_again(tmp_path):
+    """A second ``with`` goes on in the same file, counts on, and hooks the optimizer again."""
+    model = _model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    logger = BoundaryLogger(
+        model,
+        box=BOX,
+        jsonl=tmp_path / "run.jsonl",
+        optimizer=optimizer,
+        steps_per_epoch=4,
+        max_seconds=20,
+    )
+    for _ in range(2):
+        with logger:
+            _train(model, 2, optimizer=optimizer)
+
+    assert BoundaryHistory.load(tmp_path / "run.jsonl").epochs == [0, 1, 2, 3]
+
+
+def test_broken_weights_do_not_stop_the_loop():
+    """Weights that become NaN warn once; the keys stay, and no movement is made up."""
+    model = _model()
+    with BoundaryLogger(model, box=BOX, max_seconds=20) as logger:
+        first = logger.step()
+        with torch.no_grad():
+            model[0].weight.fill_(float("nan"))
+        with pytest.warns(UserWarning, match="holds NaN or infinity"):
+            second = logger.step()
+        third = logger.step()
+
+    assert list(first) == list(second) == list(third)
+    assert np.isnan([second["boundary_shift"], third["boundary_shift"]]).all()

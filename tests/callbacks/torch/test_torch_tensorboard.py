@@ -33,7 +33,8 @@ def test_events_are_read_back(tmp_path):
     assert events.Tags()["images"] == ["boundary/picture"]
     assert events.Images("boundary/picture")[0].encoded_image_string.startswith(b"\x89PNG")
     text = events.Tensors("boundary/equation")[0].tensor_proto.string_val[0].decode()
-    assert "y_1 = tanh(" in text
+    assert text.startswith("    y_1 = tanh(")  # a block of code in Markdown
+    assert events.Images("boundary/picture")[0].width == 500
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -37,7 +37,7 @@ class _Classifier(torch.nn.Module):
 
 
 def test_trainer(tmp_path):
-    """Every epoch's numbers are in the trainer's history and in the JSON lines."""
+    """Every epoch's numbers are in the trainer's history and in the JSON lines, of both runs."""
     points = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     rows = [{"x": p, "labels": int(p[0] > p[1])} for p in points]
     logger = BoundaryLogger(
@@ -59,6 +59,12 @@ def test_trainer(tmp_path):
     logged = [entry for entry in trainer.state.log_history if "boundary_shift" in entry]
     assert len(logged) == 2
     assert BoundaryHistory.load(tmp_path / "run.jsonl").epochs == [0, 1]
+
+    trainer.train()
+
+    assert BoundaryHistory.load(tmp_path / "run.jsonl").epochs == [0, 1]
+    assert BoundaryHistory.load(tmp_path / "run.jsonl", run=0).epochs == [0, 1]
+    assert len((tmp_path / "run.jsonl").read_text().splitlines()) == 4
 
 
 def test_example(tmp_path):

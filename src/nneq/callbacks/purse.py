@@ -1,0 +1,103 @@
+"""The time a logger may take: what was trained, what was used, what is due."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from nneq.boundary.results import Budget
+from nneq.callbacks.settings import Settings
+
+__all__ = ["Due", "Purse"]
+
+Due = Literal["trace", "follow"]
+
+_TRACED, _FOLLOWED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
+_FIRST = 10.0
+_LEAST, _LEAST_MONITORED = 1e-3, 1.0
+
+
+class Purse:
+    """Keeps the books of one training run, in seconds of wall-clock time.
+
+    Tracing and following have a purse each, so that following never eats up what a trace is saved
+    for.  What failed is paid for like what succeeded.
+
+    Args:
+        settings: ``every``, ``max_seconds`` and ``monitored`` count here.
+        monitored: measure in every epoch.
+    """
+
+    def __init__(self, settings: Settings, *, monitored: bool = False) -> None:
+        """Begin with nothing saved."""
+        self.trained = self.spent = 0.0
+        self.records = 0
+        self._every, self._limit = settings.every, settings.max_seconds
+        self._monitored = monitored
+        self._tried = False
+        self._used: dict[Due, float] = {"trace": 0.0, "follow": 0.0}
+        self._cost: dict[Due, float] = {"trace": 0.0, "follow": 0.0}
+        self._began: float | None = None
+
+    def begin(self) -> None:
+        """Say that an epoch begins."""
+        self._began = time.monotonic()
+
+    def end(self) -> None:
+        """Say that an epoch of training ends."""
+        if self._began is not None:
+            self.trained += time.monotonic() - self._began
+            self._began = None
+
+    def regular(self, epoch: int) -> bool:
+        """Whether this epoch is one of those that ``every`` names."""
+        return epoch % self._every == 0
+
+    def due(self, epoch: int, *, curve: bool) -> Due | None:
+        """What there is time for: a proven record, the last curve moved along, or nothing.
+
+        Args:
+            epoch: its number.
+            curve: whether there is a curve to move along.
+        """
+        if self.regular(epoch):
+            if not self._tried or self._limit is not None or self._left >= self._cost["trace"]:
+                return "trace"
+            saved = _FOLLOWED * self.trained - self._used["follow"]
+            if curve and saved >= self._cost["follow"]:
+                return "follow"
+        if self._monitored:
+            return "follow" if curve else "trace"
+        return None
+
+    def pay(self, kind: Due, seconds: float, *, failed: bool = False) -> None:
+        """Take from the purse what a record of this kind has cost.
+
+        A failure says at most that a record costs more than was thought.
+        """
+        self._tried = True
+        self._used[kind] += seconds
+        self._cost[kind] = max(seconds, self._cost[kind]) if failed else seconds
+
+    @property
+    def _left(self) -> float:
+        return _TRACED * self.trained - self._used["trace"]
+
+    @property
+    def budget(self) -> Budget:
+        """What a trace may take now.
+
+        Twice what the last one took: a boundary that grows would else run out of time in every
+        record.  What is overspent is saved up before the next.
+        """
+        if self._limit is not None:
+            return Budget(seconds=self._limit)
+        if not self._tried:
+            return Budget(seconds=_FIRST)  # the first record is always made
+        least = _LEAST_MONITORED if self._monitored else _LEAST
+        return Budget(seconds=max(self._left, 2 * self._cost["trace"], least))
+
+    @property
+    def share(self) -> float:
+        """What was spent, as a share of the time trained (0 before the first epoch)."""
+        return self.spent / self.trained if self.trained else 0.0
