@@ -30,6 +30,7 @@ _OCTAVES = 120
 _ROWS = 256
 _CORE = 1.0
 _PER_OCTAVE = 3
+_FAR = 63.0
 
 
 class Line:
@@ -283,13 +284,12 @@ def _quiet_beyond(
 
 
 def _edges(low: float, high: float) -> Array:
-    """Return interval ends: even near 0, geometric outwards."""
-    core = np.linspace(-_CORE, _CORE, 9)
-    ends = [core]
+    """Return interval ends: even near 0, then geometric, then one for each octave."""
     far = max(abs(low), abs(high))
-    if far > _CORE:
-        octaves = math.ceil(math.log2(far / _CORE)) * _PER_OCTAVE
-        outer = _CORE * 2.0 ** (np.arange(1, octaves + 1) / _PER_OCTAVE)
-        ends += [outer, -outer]
-    edges = np.concatenate([*ends, [low, high]])
+    outer = [_CORE]
+    while outer[-1] < far:
+        outer.append(outer[-1] * (2.0 if outer[-1] >= _FAR else 2.0 ** (1 / _PER_OCTAVE)))
+    ends = np.array(outer)
+    core = np.linspace(-_CORE, _CORE, 9)
+    edges = np.concatenate([core, ends, -ends, [low, high]])
     return np.unique(edges[(edges >= low) & (edges <= high)])
