@@ -109,7 +109,7 @@ class _Search:
         self.norm = norm
         self.order = _ORDERS[norm]
         self.precision = precision
-        self.clock = clock
+        self.clock = self.search = clock
         self.progress = progress
         self.bracket: Bracket | None = None
         self.upper = np.inf
@@ -166,7 +166,11 @@ class _Search:
         return np.asarray(np.linalg.norm(steps, ord=self.order, axis=1))
 
     def _search(self) -> None:
-        """Look for sign changes on rays, from near to far, and polish the best."""
+        """Look for sign changes on rays, from near to far, and polish the best.
+
+        At most half of the time: the rest is for the lower bound.
+        """
+        self.search = self.clock.share(0.5)
         n = self.x.shape[0]
         rng = np.random.default_rng(0)
         spread = max(1.0, float(np.abs(self.x).max()))
@@ -178,7 +182,7 @@ class _Search:
         self._rays(np.concatenate([found, start[1:]]))
         self._ties(np.concatenate([found[:8], start[:8]]))
         for _ in range(4):
-            if self.bracket is None or self.clock.over:
+            if self.bracket is None or self.search.over:
                 return
             before = self.upper
             point = self.bracket.point
@@ -244,7 +248,7 @@ class _Search:
         before = np.concatenate([[0.0], share[:-1]])
         reach = np.where(first >= 0, before[first] * far, np.inf)
         for k in np.argsort(reach, kind="stable")[:6]:
-            if reach[k] < self.upper:
+            if reach[k] < self.upper and not self.search.over:
                 here = first[k]
                 self._try(self.x + before[here] * steps[k], probes[here, k])
 
