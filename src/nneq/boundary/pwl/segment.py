@@ -248,7 +248,7 @@ class _Walker:
                 piece, t = [], []
                 for k in heavy:
                     inside = cut.t[cut.piece == k]
-                    stride = max(limit // 4, len(inside) // (2 * limit))
+                    stride = max(1, limit // 4, len(inside) // (2 * limit))
                     t.append(_spread(inside[stride::stride], stretch.t[k : k + 2], self.nearest))
                     piece.append(np.full(len(t[-1]), k))
                 finer_stretch, _ = inserted(stretch, np.concatenate(piece), np.concatenate(t))
