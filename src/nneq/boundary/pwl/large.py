@@ -109,10 +109,13 @@ def _answer(
 
 
 def _sampled(line: Line, t: Array) -> Array:
-    """Return ``g`` in float64 at parameters ``t``."""
+    """Return ``g`` in float64 at parameters ``t``; NaN where the budget ended before."""
     network = line.program.network
     values = []
     for begin in range(0, len(t), 16):
+        if line.clock.over:
+            values.append(np.full(len(t) - begin, math.nan))
+            break
         x = line.origin + t[begin : begin + 16, None] * line.direction
         batches = split_inputs(network, x)
         outputs = evaluate(network, [batches[port.node] for port in network.inputs])
