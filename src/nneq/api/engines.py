@@ -118,6 +118,7 @@ class Call:
                 clock=self.clock,
                 progress=self.progress,
                 outputs=self.outputs,
+                executor=self.clock.executor,
             )
         from nneq.boundary.smooth import lines
 

@@ -50,6 +50,8 @@ Lift = Callable[[Array], Array]
 
 _CACHED_WEIGHTS = 1 << 17
 _BLOCK = 1 << 22
+# Products summed by one matrix product of a convolution: short sums have small rounding errors.
+_SUMMANDS = 48
 _DENSE_LIMIT = 1 << 26
 
 
@@ -63,6 +65,11 @@ class LinearMap:
     def fan_in(self) -> int:
         """The largest number of products summed into one output entry; 0: exact moves only."""
         return 0
+
+    @property
+    def depth(self) -> int:
+        """The most roundings that a product meets in ``apply``; at most about ``fan_in``."""
+        return self.fan_in
 
     @property
     def parameters(self) -> tuple[Array, ...]:
@@ -203,7 +210,7 @@ class Dense(_Weighted):
     def _by_blocks(self, flat: Array, lift: Lift) -> Array:
         """Return ``flat W^T`` without a whole float64 copy of a large stored matrix."""
         rows = max(1, _BLOCK // max(1, self.weight.shape[1]))
-        out = np.empty((flat.shape[0], self.weight.shape[0]))
+        out = np.empty((flat.shape[0], self.weight.shape[0]), dtype=np.result_type(flat, 1.0))
         for start in range(0, self.weight.shape[0], rows):
             out[:, start : start + rows] = flat @ lift(self.weight[start : start + rows]).T
         return out
@@ -307,6 +314,14 @@ class Conv(_Weighted):
         """``C_in / groups`` times the kernel's size."""
         return math.prod(self.weight.shape[1:])
 
+    @property
+    def depth(self) -> int:
+        """Sums of at most ``_SUMMANDS`` products, or of one kernel offset, are added up."""
+        offsets = math.prod(self.weight.shape[2:])
+        whole, blocks = self.fan_in, -(-self.fan_in // _SUMMANDS)
+        found: int = max(min(whole, _SUMMANDS) + blocks, self.weight.shape[1] + offsets)
+        return found
+
     def _grouped(self, weight: Array) -> Array:
         out_channels, in_channels, *kernel = weight.shape
         return weight.reshape(self.groups, out_channels // self.groups, in_channels, *kernel)
@@ -334,7 +349,12 @@ class Conv(_Weighted):
         return padded
 
     def apply(self, x: Array, lift: Lift | None = None) -> Array:
-        """Return the convolution, one matrix product per kernel offset (no im2col copy)."""
+        """Return the convolution: one matrix product per sample, or per offset for other types."""
+        columns = math.prod(self.weight.shape[2:]) * self.in_shape[1] * self.out_size
+        small = columns <= _BLOCK * self.in_shape[0] * self.weight.shape[0]
+        real = x.dtype in (np.float64, np.longdouble)
+        if real and small and (lift is None or lift is _absolute):
+            return self._by_columns(x, self._lifted(lift))
         weight = self._grouped(self._lifted(lift))
         batch = x.shape[0] * self.in_shape[0]
         groups, out_channels, in_channels = weight.shape[:3]
@@ -351,6 +371,40 @@ class Conv(_Weighted):
             total = np.zeros((batch, groups, out_channels, points), dtype=x.dtype)
         return total.reshape(x.shape[0], *self.out_shape)
 
+    def _by_columns(self, x: Array, weight: Array) -> Array:
+        """Return the convolution by one matrix product per sample (its windows stay in cache)."""
+        groups, kernel, spatial = self.groups, weight.shape[2:], self.out_shape[2:]
+        batch = x.shape[0] * self.in_shape[0]
+        padded = self._padded(x)
+        padded = padded.reshape(batch, *padded.shape[2:])
+        step = padded.strides
+        # A view (batch, C_in, *kernel, *spatial_out) of the padded input.
+        view = np.lib.stride_tricks.as_strided(
+            padded,
+            (batch, padded.shape[1], *kernel, *spatial),
+            (
+                *step[:2],
+                *(s * d for s, d in zip(step[2:], self.dilations, strict=True)),
+                *(s * d for s, d in zip(step[2:], self.strides, strict=True)),
+            ),
+            writeable=False,
+        )
+        rows = weight.reshape(groups, weight.shape[0] // groups, math.prod(weight.shape[1:]))
+        points, count = math.prod(spatial), rows.shape[2]
+        out = np.empty((batch, groups, rows.shape[1], points), dtype=x.dtype)
+        columns = np.empty(view.shape[1:], dtype=x.dtype)
+        matrix = columns.reshape(groups, count, points)
+        part = np.empty(out.shape[1:], dtype=x.dtype)
+        product = _matmul if x.dtype == np.float64 else _inner
+        for k in range(batch):
+            columns[...] = view[k]
+            product(rows[..., :_SUMMANDS], matrix[:, :_SUMMANDS], out[k])
+            for begin in range(_SUMMANDS, count, _SUMMANDS):
+                block = slice(begin, begin + _SUMMANDS)
+                product(rows[..., block], matrix[:, block], part)
+                out[k] += part
+        return out.reshape(x.shape[0], *self.out_shape)
+
     def apply_adjoint(self, y: Array, lift: Lift | None = None) -> Array:
         """Return the adjoint applied to ``(S, *out_shape)``: the transposed convolution."""
         weight = self._grouped(self._lifted(lift))
@@ -359,7 +413,7 @@ class Conv(_Weighted):
         points = math.prod(self.out_shape[2:])
         flat = y.reshape(batch, groups, out_channels, points)
         spatial = [s + b + a for s, (b, a) in zip(self.in_shape[2:], self.pads, strict=True)]
-        dtype = object if object in (y.dtype, weight.dtype) else np.float64
+        dtype = np.result_type(y.dtype, weight.dtype, np.float64)
         total = np.zeros((batch, groups, in_channels, *spatial), dtype=dtype)
         for offset, cut in self._windows():
             kernel = weight[(slice(None),) * 3 + offset].swapaxes(1, 2)
@@ -376,6 +430,16 @@ class Conv(_Weighted):
     def transpose(self) -> LinearMap:
         """Return the transposed convolution."""
         return ConvTranspose(self)
+
+
+def _matmul(rows: Array, matrix: Array, out: Array) -> None:
+    np.matmul(rows, matrix, out=out)
+
+
+def _inner(rows: Array, matrix: Array, out: Array) -> None:
+    """Return the same product in types without BLAS, for which sums must be contiguous."""
+    for k in range(len(rows)):
+        out[k] = np.inner(rows[k].astype(out.dtype), np.ascontiguousarray(matrix[k].T))
 
 
 def _accumulate(total: Array, part: Array) -> Array:

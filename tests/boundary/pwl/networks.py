@@ -89,3 +89,22 @@ def problem(network: Network, i=0, j=1) -> Problem:
 def fractions(values) -> list[Fraction]:
     """Return floats as exact fractions."""
     return [Fraction(float(v)) for v in values]
+
+
+def residual(size=8, width=4, blocks=2, seed=0) -> Network:
+    """Return a small residual convolutional network: two stages, then pooling and a dense layer."""
+    rng = np.random.default_rng(seed)
+    builder = Builder()
+    h = builder.input((1, 2, size, size))
+    h = builder.elementwise("relu", _conv(builder, h, (width, 2, 3, 3), rng, 1))
+    for stage in range(2):
+        for _ in range(blocks):
+            inner = builder.elementwise("relu", _conv(builder, h, (width, width, 3, 3), rng, 1))
+            inner = _conv(builder, inner, (width, width, 3, 3), rng, 1)
+            h = builder.elementwise("relu", builder.add(inner, h))
+        if not stage:
+            half = lm.Slice(h.shape, (0,) * 4, (1, 1, 2, 2), (1, width, size // 2, size // 2))
+            h = builder.linear(h, half)
+    flat = builder.reshape(h, (1, int(np.prod(h.shape))))
+    W = (rng.standard_normal((3, flat.shape[1])) / flat.shape[1]).astype(np.float32)
+    return builder.build([(builder.linear(flat, lm.Dense(W, (1,))), "z")], source=Source())

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from boundary.pwl.networks import dense, fractions, problem
 
-from nneq.boundary.pwl.lines import _bracketed, _Line, solve_lines
+from nneq.boundary.pwl.answers import Line
+from nneq.boundary.pwl.large import _bracketed, _sampled
+from nneq.boundary.pwl.lines import solve_lines
+from nneq.boundary.pwl.segment import Plan
 from nneq.boundary.pwl.spectral import norm_bound
 from nneq.boundary.pwl.walk import Program, walk_lines
 from nneq.boundary.results import Budget, Enclosed
@@ -67,8 +70,9 @@ def test_brackets_find_the_crossings_of_the_full_walk():
     origin, direction = np.array([0.1, 0.2, -0.3]), np.array([2.0, -1.5, 1.0])
     clock = Budget().start()
     whole = solve_lines(question, origin[None], direction, (-2.0, 2.0), clock=clock)[0]
-    line = _Line(Program(question.network), ExactWeights(), origin, direction, (-2.0, 2.0), clock)
-    found = _bracketed(line)
+    line = Line(Program(question.network), ExactWeights(), origin, direction, (-2.0, 2.0), clock)
+    t = np.linspace(-2.0, 2.0, 257)
+    found = _bracketed(Plan.of(line.program), line, t, _sampled(line, t))
 
     assert whole.complete
     assert len(whole) > 0

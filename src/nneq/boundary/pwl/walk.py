@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from nneq.boundary.pwl.spectral import norm_bound
+from nneq.boundary.pwl.spectral import norm as norm_of
 from nneq.boundary.results import Clock
-from nneq.ir import linear_map as lm
 from nneq.ir import network as ir
 from nneq.semantics.pattern import Hinges, expand_maximum, hinges, split_inputs
 from nneq.semantics.rounding import require_nearest
@@ -212,7 +211,7 @@ def _affine_norm(node: ir.Affine, args: Sequence[Live], far: Array) -> Live:
         forms, bound = live.forms, live.norm
         bound = np.zeros(count) if bound is None else bound
         for stage in term.map.stages():
-            bound = bound * (_spectral(stage) * (1 + 1e-9))
+            bound = bound * norm_of(stage)
             if stage.fan_in:
                 gamma = (stage.fan_in + terms + 2) * UNIT * 1.01
                 bound = bound + _euclid(stage.apply_abs(reached(forms, far))) * gamma
@@ -232,20 +231,6 @@ def _affine_norm(node: ir.Affine, args: Sequence[Live], far: Array) -> Live:
 def _euclid(values: Array) -> Array:
     flat = values.reshape(len(values), -1)
     return np.asarray(np.sqrt((flat * flat).sum(axis=1)) * (1 + 1e-9))
-
-
-_NORMS: dict[int, tuple[lm.LinearMap, float]] = {}
-
-
-def _spectral(stage: lm.LinearMap) -> float:
-    """Return the norm bound of a map, computed once while the map lives in the table."""
-    known = _NORMS.get(id(stage))
-    if known is None or known[0] is not stage:
-        if len(_NORMS) > 4096:
-            _NORMS.clear()
-        known = (stage, norm_bound(stage))
-        _NORMS[id(stage)] = known
-    return known[1]
 
 
 def _far(state: _State) -> Array:
