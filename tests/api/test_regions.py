@@ -77,3 +77,15 @@ def test_refusals():
     smooth = Equations(mlp((2, 4, 3), "tanh"))
     with pytest.raises(UnsupportedError, match="in the way: tanh"):
         smooth.boundary("z_1", "z_2").regions(BOX)
+
+
+def test_exact_surfaces_from_the_front_door():
+    """``exact=True`` gives the same facets in rational arithmetic, and refuses smooth networks."""
+    b = Equations(mlp((3, 6, 2), "relu", gain=2.0, last=None)).boundary("z_1", "z_2")
+    box = [(-2, 2)] * 3
+    found, exact = b.surface(box), b.surface(box, exact=True)
+
+    assert "exact" == exact.certificate.kind
+    assert found.stats["facets"] == exact.stats["facets"] > 0
+    with pytest.raises(UnsupportedError, match="piecewise-linear"):
+        Equations(mlp((3, 6, 2), "tanh", last=None)).boundary("z_1", "z_2").surface(box, exact=True)

@@ -338,6 +338,7 @@ class Boundary:
         box: BoxLike,
         at: At = None,
         *,
+        exact: bool = False,
         precision: Precision = "real",
         budget: Budget | None = None,
         progress: Progress | None = None,
@@ -348,6 +349,7 @@ class Boundary:
         Args:
             box: intervals of three inputs.
             at: the other inputs.
+            exact: rational arithmetic throughout (piecewise-linear networks).
             precision: see :meth:`solve`.
             budget: limits.
             progress: called with a fraction from 0 to 1.
@@ -359,7 +361,7 @@ class Boundary:
         Guarantee: exact facets (piecewise linear) or certified topology.
         """
         part = self.frame.slice(box, at, free=3)
-        return self._call(budget, progress, precision, executor=executor).space(part)
+        return self._call(budget, progress, precision, exact=exact, executor=executor).space(part)
 
     def regions(
         self,

@@ -160,7 +160,9 @@ class Call:
         if self.piecewise:
             from nneq.boundary.pwl import surface as exact
 
-            return exact.trace_space(*frame, names=names, clock=self.clock, progress=self.progress)
+            return exact.trace_space(
+                *frame, names=names, exact=self.exact, clock=self.clock, progress=self.progress
+            )
         from nneq.boundary.smooth import space
 
         return space.trace_space(

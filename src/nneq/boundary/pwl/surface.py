@@ -58,6 +58,7 @@ def trace_space(
     *,
     names: Sequence[str],
     clock: Clock,
+    exact: bool = False,
     limit: float = _LIMIT,
     progress: Callable[[float], None] | None = None,
 ) -> Surface:
@@ -70,6 +71,7 @@ def trace_space(
         box: of three sides.
         names: of the three free inputs.
         clock: the budget.
+        exact: rational arithmetic throughout.
         limit: the largest number of regions; above it an error gives an estimate.
         progress: called with the share of the units that is done.
 
@@ -94,14 +96,14 @@ def trace_space(
         rivals = None if problem.rivals is None else Program(problem.rivals)
         return exact_surface(
             program, slice_of, box, names=labels, rivals=rivals, clock=clock, limit=limit,
-            asked=fits, progress=progress,
+            asked=exact or fits, progress=progress,
         )  # fmt: skip
 
     answer = None
     status = Status.BUDGET
     try:
         found = None
-        if fits:
+        if fits and not exact:
             found = build(program, slice_of, box, clock=clock, limit=limit, progress=progress)
         else:
             answer = rational()
