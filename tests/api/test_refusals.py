@@ -48,3 +48,9 @@ def test_no_differential_equation(rule):
 
     with pytest.raises(UnsupportedError, match=rf"in the way: {rule} .*use trace\(box\)"):
         boundary.ode("x_1", wrt="x_2")
+
+
+def test_both_unknown_outputs_are_named():
+    """A boundary between two outputs that do not exist names both in one error."""
+    with pytest.raises(NneqError, match=r"(?s)no output 'z_9'.*no output 'z_8'"):
+        EQUATIONS.boundary("z_9", "z_8")

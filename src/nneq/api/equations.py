@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from nneq.adapters.base import Reference
-from nneq.errors import NneqError
+from nneq.errors import NneqError, problems_message
 from nneq.ir import Network, float64
 from nneq.semantics.compiled import Compiled, compile_network
 from nneq.symbolic.layout import Layout, layout_of
@@ -369,15 +369,25 @@ class Equations:
         """
         from nneq.api.boundary import Boundary
 
-        if isinstance(second, str):
-            other: str | float = str(self.output_name(second))
-        else:
+        problems: list[str] = []
+
+        def found(key: Any, *, level: bool) -> Any:
             try:
-                other = float(second)
+                return float(key) if level else str(self.output_name(key))
+            except NneqError as error:
+                problems.append(str(error))
             except (TypeError, ValueError):
-                msg = f"give the name of an output or a number (a level), not {second!r}"
-                raise NneqError(msg) from None
-        return Boundary(self, str(self.output_name(first)), other, **options)
+                problems.append(f"give the name of an output or a number (a level), not {key!r}")
+            return None
+
+        one = found(first, level=False)
+        other = found(second, level=not isinstance(second, str))
+        if problems:
+            headline = "there is no such boundary"
+            raise NneqError(
+                problems[0] if len(problems) == 1 else problems_message(headline, problems)
+            )
+        return Boundary(self, one, other, **options)
 
     def decision_map(
         self,
