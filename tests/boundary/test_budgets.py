@@ -10,7 +10,7 @@ import pytest
 from certified_networks import mlp
 
 from nneq.api.importing import to_equations
-from nneq.boundary.pwl import lines
+from nneq.boundary.pwl import answers
 from nneq.boundary.results import Budget, Status
 from nneq.boundary.smooth.cells import DEEPEST, Cells, Frame
 from nneq.boundary.smooth.plane import _boxes
@@ -109,7 +109,7 @@ def test_interrupted_exact_line(monkeypatch):
         calls.append(1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lines, "exact_pieces", pressed)
+    monkeypatch.setattr(answers, "exact_pieces", pressed)
     boundary = to_equations(mlp((2, 4, 2), ("relu",))).boundary("z_1", "z_2")
 
     found = boundary.solve("x_1", at={"x_2": 0.3}, exact=True)
