@@ -172,6 +172,12 @@ def test_a_single_string_is_no_list_of_names():
         nneq.to_network(mlp([2, 3, 2]), output_names="ab")
 
 
+def test_class_names_are_one_for_each_output():
+    """One class name for two outputs is not taken for the name of the tensor."""
+    with pytest.raises(nneq.NneqError, match="1 class names were given, and the model has 2"):
+        nneq.to_equations(mlp([2, 3, 2]), class_names=["a"])
+
+
 def test_class_names_and_output_names_exclude_each_other():
     """Both name the outputs."""
     with pytest.raises(nneq.NneqError, match="either class_names or output_names"):

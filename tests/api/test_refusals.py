@@ -7,6 +7,7 @@ import pytest
 from certified_networks import mlp
 
 from nneq.api.importing import to_equations
+from nneq.boundary.results import Budget
 from nneq.errors import NneqError, UnsupportedError
 
 EQUATIONS = to_equations(mlp((2, 4, 2), ("tanh",)))
@@ -54,3 +55,21 @@ def test_both_unknown_outputs_are_named():
     """A boundary between two outputs that do not exist names both in one error."""
     with pytest.raises(NneqError, match=r"(?s)no output 'z_9'.*no output 'z_8'"):
         EQUATIONS.boundary("z_9", "z_8")
+
+
+def test_an_unknown_option_of_a_boundary_is_named():
+    """A misspelt option is one clear error, not a traceback."""
+    with pytest.raises(NneqError, match=r"no option decison; the only one is decision=True"):
+        EQUATIONS.boundary("z_1", "z_2", decison=True)
+
+
+def test_a_budget_is_made_of_numbers():
+    """Text in a budget is named."""
+    with pytest.raises(NneqError, match=r"seconds='2'"):
+        Budget(seconds="2")
+
+
+def test_write_text_wants_an_open_file():
+    """A path is refused with the call to use."""
+    with pytest.raises(NneqError, match="open text file"):
+        EQUATIONS.write_text("eqs.txt")

@@ -11,6 +11,9 @@ import sympy
 from zoo_networks import mlp
 
 import nneq
+from nneq.ir import Source
+from nneq.ir import linear_map as lm
+from nneq.lowering.builder import Builder
 from nneq.symbolic.system import weight
 
 NUMBER = re.compile(r"(?<![\w.])(\d+\.\d+(?:e-?\d+)?|\d+e-?\d+)")
@@ -129,3 +132,17 @@ def test_weights_that_are_not_finite_are_shown_as_such(bad):
     assert 2 == len(eqs.system())
     assert eqs.latex()
     assert np.array_equal(eqs(np.ones((1, 2))), eqs.lambdify()(np.ones((1, 2))), equal_nan=True)
+
+
+def test_chained_scales_print_both_factors():
+    """A layer behind a rescaled input prints both stored factors, not their rounded product."""
+    builder = Builder()
+    x = builder.input((1, 2))
+    scaled = builder.linear(x, lm.Scale(np.array([0.0039, -0.0039]), (1, 2)), None)
+    dense = lm.Dense(np.array([[-0.137123456789, 0.3], [0.25, -0.7]]), (1,))
+    network = builder.build([(builder.linear(scaled, dense, None), "z")], source=Source())
+    expression = nneq.to_equations(network)["z_1"]
+    numbers = {0.137123456789, 0.3, 0.0039}
+
+    assert numbers == set(numbers_of(str(expression)))
+    assert str(expression).startswith("-0.137123456789*0.0039*x_1")

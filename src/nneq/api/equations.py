@@ -167,7 +167,14 @@ class Equations:
         return "\n".join(system_lines(self.layout, digits))
 
     def write_text(self, file: IO[str], digits: int | None = None) -> None:
-        """Write the system to an open text file, line by line, for networks of any size."""
+        """Write the system to an open text file, line by line, for networks of any size.
+
+        Raises:
+            NneqError: ``file`` is a path or something else that cannot be written to.
+        """
+        if not hasattr(file, "write"):
+            msg = f"write_text needs an open text file, got {file!r}; use open(path, 'w')"
+            raise NneqError(msg)
         lines = system_lines(self.layout, digits)
         while block := list(itertools.islice(lines, 256)):
             file.write("\n".join(block) + "\n")
@@ -365,9 +372,14 @@ class Equations:
             options: ``decision=True`` keeps only where no third output is larger.
 
         Raises:
-            NneqError: there is no such output.
+            NneqError: there is no such output or option.
         """
         from nneq.api.boundary import Boundary
+
+        unknown = sorted(set(options) - {"decision"})
+        if unknown:
+            msg = f"boundary has no option {', '.join(unknown)}; the only one is decision=True"
+            raise NneqError(msg)
 
         problems: list[str] = []
 

@@ -142,6 +142,8 @@ def _imported(
     if scaler is not None:
         found = _scaled(found, scaler)
     names = class_names if class_names is not None else output_names
+    if class_names is not None:
+        _check_class_names(found.network, class_names)
     network = _labelled(found.network, input_names, names)
     return dataclasses.replace(found, network=network)
 
@@ -329,6 +331,16 @@ def _labelled(
         inputs=_named_ports(network.inputs, inputs, "input"),
         outputs=_named_ports(network.outputs, outputs, "output"),
     )
+
+
+def _check_class_names(network: Network, names: Sequence[str]) -> None:
+    """Refuse class names that are not one for each output."""
+    if not isinstance(names, str) and len(names) != network.output_size:
+        msg = (
+            f"{len(names)} class names were given, and the model has {network.output_size} "
+            "outputs; give one name for each"
+        )
+        raise NneqError(msg)
 
 
 def _named_ports(ports: tuple[Any, ...], names: Sequence[str] | None, what: str) -> tuple[Any, ...]:

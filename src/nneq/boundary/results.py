@@ -122,7 +122,13 @@ class Budget:
     memory: float = math.inf
 
     def __post_init__(self) -> None:
-        bad = [k for k in ("seconds", "boxes", "memory") if not getattr(self, k) > 0]
+        limits = {name: getattr(self, name) for name in ("seconds", "boxes", "memory")}
+        other = [k for k, v in limits.items() if not isinstance(v, int | float | np.number)]
+        if other:
+            shown = ", ".join(f"{k}={limits[k]!r}" for k in other)
+            msg = f"a budget is made of numbers, got {shown}; e.g. Budget(seconds=2)"
+            raise NneqError(msg)
+        bad = [k for k, v in limits.items() if not v > 0]
         if bad:
             msg = f"a budget must be positive: {', '.join(bad)}"
             raise NneqError(msg)

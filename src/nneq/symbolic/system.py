@@ -130,6 +130,9 @@ def scaled(factor: float, value: Any) -> Any:
     number = sympy.Integer(-1) if factor == -1.0 else weight(factor)
     if value is S.One:
         return number
+    if isinstance(value, sympy.Mul) and value.args[0].is_Number:
+        # side by side: SymPy's printer would multiply nested numbers, and round
+        return sympy.Mul(number, *value.args, evaluate=False)
     return sympy.Mul(number, value, evaluate=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from boundary.pwl.networks import dense, given, problem
 from scipy.optimize import linprog
 
+from nneq.boundary.pwl import nearest
 from nneq.boundary.pwl.excludes import exclude_box
 from nneq.boundary.pwl.nearest import nearest_point
 from nneq.boundary.pwl.relax import Relaxation, proven_bound, ranges
@@ -209,3 +211,26 @@ def test_boxes_that_many_units_cross_are_decided():
     assert outer.excluded is False
     assert np.abs(outer.witness - x).max() <= 1.5 * reach
     assert abs(network(outer.witness[None])[0] @ [1, -1]) < 1e-8
+
+
+@pytest.mark.parametrize("place", ["by_boxes", "solve_lines"])
+def test_an_interrupted_part_ends_the_whole_search(monkeypatch, place):
+    """Ctrl-C in any part of ``nearest`` ends the call, which keeps what is proven."""
+    network = dense((4, 12, 12, 2), 2)
+    question = problem(network)
+    whole = getattr(nearest, place)
+    calls = []
+
+    def pressed(*args, **options):
+        calls.append(place)
+        found = whole(*args, **options)
+        if place == "by_boxes":
+            return dataclasses.replace(found, status=Status.INTERRUPTED)
+        return [dataclasses.replace(line, status=Status.INTERRUPTED) for line in found]
+
+    monkeypatch.setattr(nearest, place, pressed)
+    found = nearest_point(question, np.full(4, 0.1), "l2", clock=budget())
+
+    assert len(calls) == 1
+    assert found.status is Status.INTERRUPTED
+    assert found.lower_bound > 0

@@ -79,6 +79,10 @@ def _on_plane(
     local = Box(tuple(-half), tuple(half))
     curve = trace_plane(problem, center, np.eye(2), local, names=("x_1", "x_2"), clock=clock)
     stats = {"engine": f"complete boundary; {curve.stats['engine']}"}
+    if curve.status is Status.INTERRUPTED:
+        box = Box(tuple(center - width / 2), tuple(center + width / 2))
+        nothing = Sampled("not decided")
+        return Verdict(None, None, 0, nothing, (box,), curve.status, stats)
     if not curve.complete:
         return None
     points = [component.points[0] for component in curve.components] + [r[0] for r in curve.ties]
@@ -156,6 +160,8 @@ def _by_boxes(
     found = by_boxes(problem, box, clock=clock.share(_BOXES_SHARE), most=_MOST_BOXES)
     stats["boxes"] = found.stats["boxes"]
     if found.excluded:
+        return replace(found, stats=stats)
+    if found.status is Status.INTERRUPTED:
         return replace(found, stats=stats)
     if found.witness is None:
         return None

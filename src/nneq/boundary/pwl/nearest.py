@@ -65,6 +65,7 @@ class _Best:
     clock: Clock
     point: Array | None = None
     distance: float = math.inf
+    lower: float = 0.0
     exact: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -75,13 +76,11 @@ class _Best:
             return
         origins = np.broadcast_to(self.x, directions.shape)
         top = math.inf
-        for line, direction in zip(
-            solve_lines(
-                self.problem, origins, directions, (0.0, top), clock=self.clock, pieces=False
-            ),
-            directions,
-            strict=True,
-        ):
+        found = solve_lines(
+            self.problem, origins, directions, (0.0, top), clock=self.clock, pieces=False
+        )
+        _again(*(line.status for line in found))
+        for line, direction in zip(found, directions, strict=True):
             places = [root.value for root in line] + [span[0] for span in line.identical]
             for t in sorted(places)[:1]:
                 self.offer(self.x + t * direction)
@@ -110,6 +109,12 @@ class _Best:
             self.along(_step(gradient, value, self.norm)[None])
             if self.distance >= before * (1 - 1e-12):
                 return
+
+
+def _again(*statuses: Status) -> None:
+    """Let Ctrl-C that ended a part of the call end all of it."""
+    if Status.INTERRUPTED in statuses:
+        raise KeyboardInterrupt
 
 
 def _search(best: _Best) -> None:
@@ -179,7 +184,7 @@ def nearest_point(
         lower, status = found or _prove(problem, best, radius, lower, stats)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    lower = min(lower, best.distance)
+    lower = min(max(lower, best.lower), best.distance)
     witness: Any = Sampled("no boundary point was found")
     if best.point is not None:
         residual = float(np.abs(problem.network(*_shaped(problem, best.point))).max())
@@ -221,6 +226,7 @@ def _on_plane(
     # Coordinates from x on, so that short distances keep their digits.
     local = Box(tuple(low - x), tuple(high - x))
     curve = trace_plane(problem, x, np.eye(2), local, names=("x_1", "x_2"), clock=best.clock)
+    _again(curve.status)
     if not curve.complete:
         return None
     stats["engine"] = f"nearest point of the complete boundary; {curve.stats['engine']}"
@@ -288,6 +294,8 @@ def _by_boxes(best: _Best, stats: dict[str, Any]) -> float:
         return 0.0
     found = by_boxes(best.problem, best.x, best.norm, clock=best.clock.share(_BOXES_SHARE))
     stats["boxes"] = found.stats["boxes"]
+    best.lower = found.lower_bound
+    _again(found.status)
     if found.point is not None and found.distance < 1.5 * best.distance:
         best.along((found.point - best.x)[None])
         best.polish()
