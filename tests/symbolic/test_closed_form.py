@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sympy as sp
+from certified_networks import one_hidden
 from zoo_networks import mlp
 
 from nneq.passes import difference
@@ -72,3 +73,36 @@ def test_no_closed_form_says_why():
     assert "deeper" in deep.reason
     assert free.reason == "the boundary does not depend on x_1"
     assert not general
+
+
+def _one_layer(rows, offsets, weights, bias):
+    return difference(
+        one_hidden(rows, offsets, [weights, [0.0] * len(weights)], [bias, 0.0], "sigmoid"), 0, 1
+    ).network
+
+
+def test_units_that_cancel_have_every_input_as_a_solution():
+    """With s(x) + s(-x) - 1 = 0 no formula is claimed to hold all solutions."""
+    found = solve_expr(_one_layer([[1.0], [-1.0]], [0.0, 0.0], [1.0, 1.0], -1.0), 0, ("x_1",))
+
+    assert isinstance(found, NoClosedForm)
+    assert "every x_1 is a solution" in found.reason
+
+
+def test_a_slice_on_which_all_inputs_are_solutions_is_said():
+    """On x_2 = 0 the equation s(x_1 + x_2) = s(x_1 - x_2) holds for every x_1."""
+    network = _one_layer([[1.0, 1.0], [1.0, -1.0]], [0.0, 0.0], [1.0, -1.0], 0.0)
+    found = solve_expr(network, 0, NAMES)
+
+    assert isinstance(found, ClosedForms)
+    assert "every x_1 is a solution" in found.reason
+    assert [] == _solutions(found, 0.5)
+
+
+def test_one_input_without_solutions():
+    """Complex roots of the polynomial in one input are no solutions, and no error."""
+    network = _one_layer([[1.0], [-1.0]], [-1.0, -1.0], [1.0, 1.0], -0.1)
+    found = solve_expr(network, 0, ("x_1",))
+
+    assert isinstance(found, ClosedForms)
+    assert not any(bool(form.condition) for form in found)

@@ -145,19 +145,28 @@ class Clock:
         """Start now."""
         self.budget = budget
         self.executor = executor
+        self.parent: Clock | None = None
         self.started = time.monotonic()
         self.boxes = 0
         self._limited = math.isfinite(budget.memory)
         self._resident = _resident() if self._limited else 0
 
     def share(self, part: float) -> Clock:
-        """Return a clock that ends when a part of what is left of this one's time has passed."""
+        """Return a clock with a part of what is left of this one's time and boxes.
+
+        What it spends is spent here too.
+        """
         left = max(1e-9, part * (self.budget.seconds - self.seconds))
-        return replace(self.budget, seconds=left).start(self.executor)
+        boxes = max(1.0, part * (self.budget.boxes - self.boxes))
+        clock = replace(self.budget, seconds=left, boxes=boxes).start(self.executor)
+        clock.parent = self
+        return clock
 
     def spend(self, boxes: int) -> None:
         """Count boxes (pieces, regions) as examined."""
         self.boxes += boxes
+        if self.parent is not None:
+            self.parent.spend(boxes)
 
     @property
     def seconds(self) -> float:

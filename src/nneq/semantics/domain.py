@@ -14,10 +14,32 @@ import numpy as np
 
 from nneq.semantics.ball import TINY, UNIT, gamma
 
-__all__ = ["Domain", "Norm"]
+__all__ = ["Domain", "Norm", "around", "lengths"]
 
 Array = np.ndarray[Any, Any]
 Norm = Literal["l2", "linf", "l1"]
+
+
+def lengths(steps: Array, order: float) -> Array:
+    """Return the norms of the rows of ``(..., n)``, also where squares would not be floats.
+
+    Args:
+        steps: shape ``(..., n)``.
+        order: 1, 2 or infinity.
+
+    Guarantee: right to ``n + 8`` units of the last place, or to the least positive float.
+    """
+    if order != 2:
+        return np.asarray(np.linalg.norm(steps, ord=order, axis=-1))
+    _, exponent = np.frexp(np.abs(steps).max(axis=-1, initial=0.0))
+    scaled = np.ldexp(steps, -exponent[..., None])
+    return np.asarray(np.ldexp(np.sqrt((scaled * scaled).sum(axis=-1)), exponent))
+
+
+def around(x: Array, radius: float) -> tuple[Array, Array]:
+    """Return the ends of a box that holds every point at most ``radius`` from ``x``."""
+    pad = 2 * UNIT * (np.abs(x) + radius)
+    return x - radius - pad, x + radius + pad
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +168,22 @@ class Domain:
         pad = 4 * UNIT * (np.abs(self.center) + self.reach + np.abs(self.middle))
         low = (self.center - self.reach - self.middle - pad)[:, None]
         high = (self.center + self.reach - self.middle + pad)[:, None]
-        radius = self.radius[:, None, None]
+        # in units of the radius, whose square need not be a float
+        with np.errstate(all="ignore"):
+            scale = self.radius[:, None, None]
+            low = low / scale - 2 * UNIT * np.abs(low / scale)
+            high = high / scale + 2 * UNIT * np.abs(high / scale)
+            across, rows = rows, rows * scale
+            total, error = self._dual(rows, low, high)
+        middle = np.broadcast_to(self.middle, self.center.shape)
+        total = total + _dot(across, middle)
+        error = error + _dot(np.abs(across), np.abs(middle))
+        total = total + 4 * gamma(rows.shape[-1] + 16) * error + rows.shape[-1] * TINY
+        return np.where(np.isnan(total), np.inf, total)
+
+    def _dual(self, rows: Array, low: Array, high: Array) -> tuple[Array, Array]:
+        """Return the dual bound over box and unit ball, and the size of its terms."""
+        radius = np.ones((1, 1, 1))
         size = np.abs(rows)
         if self.norm == "l1":
             price, power = _knapsack_price(rows, size, low, high, radius), 1
@@ -158,12 +195,9 @@ class Domain:
             with np.errstate(all="ignore"):
                 place = np.clip(np.nan_to_num(rows / (2 * price)), low, high)
         gain, cost = rows * place, price * np.abs(place) ** power
-        budget = price * radius**power
-        total = (gain - cost).sum(axis=-1) + budget[..., 0] + _dot(rows, self.middle)
-        error = (size * np.abs(place) + cost).sum(axis=-1) + budget[..., 0]
-        error = error + _dot(size, np.abs(self.middle))
-        total = total + 4 * gamma(rows.shape[-1] + 16) * error + TINY
-        return np.where(np.isnan(total), np.inf, total)
+        total = (gain - cost).sum(axis=-1) + price[..., 0]
+        error = (size * np.abs(place) + cost).sum(axis=-1) + price[..., 0]
+        return total, error
 
     def _side(self, rows: Array) -> Array:
         """Return bounds of ``|rows @ (x - center)|`` on cylinders, ``(B, K)``."""
@@ -173,10 +207,11 @@ class Domain:
         along = _dot(rows, self.way)
         whole = _norm2(rows)
         # the part of a row across the way: |w|^2 - (w v)^2 / |v|^2, rounded up
-        error = 1e-13 * whole * whole
+        slack = 1e-13 + 8 * gamma(rows.shape[-1] + 16)
+        error = slack * whole * whole
         across = np.sqrt(np.maximum(whole * whole - along * along + error, 0.0))
         return np.asarray(
-            (np.abs(along) + 1e-13 * whole) * self.length[:, None]
+            (np.abs(along) + slack * whole) * self.length[:, None]
             + across * (1 + 8 * UNIT) * self.radius[:, None]
         )
 

@@ -125,10 +125,14 @@ def solve_expr(
     theta, multiples = commensurable([form.r[k][place] for k in moving])
     degree = sum(abs(m) for m in multiples)
     if degree <= 2:
-        return ClosedForms(
-            tuple(_quadratic(form, units, moving, multiples, theta, place, names)),
-            f"a polynomial of degree {degree} in exp(-{form.kappa * theta} {names[place]})",
-        )
+        poly = _polynomial(form, units, moving, multiples, place, names)
+        if poly.is_zero:
+            return NoClosedForm(f"every {names[place]} is a solution: the units cancel")
+        why = f"a polynomial of degree {degree} in exp(-{form.kappa * theta} {names[place]})"
+        if poly.free_symbols_in_domain:
+            why += f"; where all its coefficients are 0, every {names[place]} is a solution"
+        scale = -1 / rational(form.kappa * theta)
+        return ClosedForms(tuple(_quadratic(poly, scale, names[place])), why)
     return NoClosedForm(
         f"{len(moving)} hidden units depend on {names[place]} with slopes that make the boundary a "
         f"sum of exponentials with no closed form known (as a polynomial it has degree {degree}); "
@@ -170,16 +174,15 @@ def _one_unit(
     return ClosedForm(names[place], expr, condition)
 
 
-def _quadratic(
+def _polynomial(
     form: OneHidden,
     units: Sequence[int],
     moving: Sequence[int],
     multiples: Sequence[int],
-    theta: Fraction,
     place: int,
     names: tuple[str, ...],
-) -> Iterator[ClosedForm]:
-    """Yield the two branches: ``P F`` as a quadratic in ``u``, a root for each positive ``u``."""
+) -> sp.Poly:
+    """Return ``P F`` as a polynomial in ``u``."""
     kappa, low = form.kappa, form.low
     rest_terms: list[Any] = [rational(form.delta_0)]
     for k in units:
@@ -194,20 +197,23 @@ def _quadratic(
         weight = rational(form.delta[k])
         total = total * (ends[0] + ends[1]) + weight * (ends[0] + low * ends[1]) * common
         common = common * (ends[0] + ends[1])
-    poly = sp.Poly(sp.expand(total), u)
-    a, b, c = (poly.coeff_monomial(u**k) for k in (2, 1, 0))
-    scale = -1 / rational(kappa * theta)
-    if poly.degree() == 1:
-        root = -c / b
-        yield ClosedForm(names[place], scale * sp.log(root), root > 0)
-        return
-    delta = b**2 - 4 * a * c
-    for sign in (1, -1):
-        root = (-b + sign * sp.sqrt(delta)) / (2 * a)
-        condition = sp.And(sp.Ne(a, 0), delta >= 0, root > 0)
-        yield ClosedForm(names[place], scale * sp.log(root), condition)
-    yield ClosedForm(
-        names[place],
-        scale * sp.log(-c / b),
-        sp.And(sp.Eq(a, 0), sp.Ne(b, 0), -c / b > 0),
-    )
+    return sp.Poly(sp.expand(total), u)
+
+
+def _quadratic(poly: sp.Poly, scale: sp.Expr, name: str) -> Iterator[ClosedForm]:
+    """Yield the branches of a polynomial of degree 1 or 2: a root for each positive ``u``.
+
+    The conditions hold no quotient and no root of a negative number, so that they can be asked at
+    every point.
+    """
+    a, b, c = (poly.coeff_monomial(poly.gen**k) for k in (2, 1, 0))
+    if a != 0:
+        delta = b**2 - 4 * a * c
+        size = sp.sqrt(sp.Max(delta, 0))
+        for sign in (1, -1):
+            real = delta >= 0 if sign > 0 else delta > 0  # a double root once
+            condition = sp.And(sp.Ne(a, 0), real, a * (sign * size - b) > 0)
+            root = (-b + sign * sp.sqrt(delta)) / (2 * a)
+            yield ClosedForm(name, scale * sp.log(root), condition)
+    if b != 0 and c != 0:
+        yield ClosedForm(name, scale * sp.log(-c / b), sp.And(sp.Eq(a, 0), -b * c > 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from boundary_networks import layers, question, random_layers, sphere
@@ -12,6 +14,7 @@ from nneq.boundary.results import Budget, Enclosed, Sampled, Status
 from nneq.boundary.smooth.nearest import nearest_point
 from nneq.boundary.smooth.search import values
 from nneq.errors import NneqError
+from nneq.semantics.domain import around
 
 _ORDERS = {"l2": 2, "linf": np.inf, "l1": 1}
 
@@ -195,3 +198,42 @@ def test_bad_input_is_refused():
         _ask(problem, [0.0, 0.0, 0.0])
     with pytest.raises(NneqError, match="NaN"):
         _ask(problem, [0.0, np.nan])
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf", "l1"])
+@pytest.mark.parametrize("inputs", [2, 4])
+@pytest.mark.parametrize("scale", [1e-100, 1e-160, 2e-162, 1e-170, 1e-250])
+def test_distances_whose_squares_are_no_floats(norm, inputs, scale):
+    """Near a hyperplane 1e-170 away the bounds still hold the distance."""
+    rows = np.stack([np.ones(inputs), np.zeros(inputs)])
+    weights = [(np.eye(inputs), np.zeros(inputs)), (rows, np.array([-scale, 0.0]))]
+    found = _ask(question(layers(weights, ["tanh"])), np.zeros(inputs), norm)
+    exact = scale / {"l2": np.sqrt(inputs), "linf": inputs, "l1": 1.0}[norm]
+
+    assert found.lower_bound <= exact * (1 + 1e-12)
+    assert exact * (1 - 1e-12) <= found.distance
+
+
+def test_slopes_whose_squares_are_no_floats():
+    """With weights of 1.6e-162 the lower bound is still one."""
+    rows = np.stack([np.full(4, 1.6e-162), np.zeros(4)])
+    weights = [(np.eye(4), np.zeros(4)), (rows, np.array([-0.8e-162, 0.0]))]
+    found = _ask(question(layers(weights, ["tanh"])), np.zeros(4), budget=Budget(boxes=2000))
+
+    assert found.lower_bound <= 2 * np.arctanh(0.125) * (1 + 1e-12)
+
+
+def test_a_box_around_a_far_point_holds_its_ball():
+    """The ends of the box are at least the radius away, in exact arithmetic."""
+    random = np.random.default_rng(0)
+    for _ in range(500):
+        x = random.normal(size=3) * 10.0 ** random.uniform(-9, 9)
+        radius = 10.0 ** random.uniform(-12, 9)
+        low, high = around(x, radius)
+
+        assert all(
+            Fraction(a) <= Fraction(c) - Fraction(radius) for a, c in zip(low, x, strict=True)
+        )
+        assert all(
+            Fraction(b) >= Fraction(c) + Fraction(radius) for b, c in zip(high, x, strict=True)
+        )

@@ -214,8 +214,80 @@ def test_no_surface():
     assert (0, 3) == surface.faces.shape
 
 
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (1.0, -2.0, 1.0)])
+def test_a_surface_that_only_touches_a_corner_of_the_box_is_not_denied(weights):
+    """The one solution in the box is its corner, at which g is 0: the corner stays undecided."""
+    nodes = (
+        Input((3,)),
+        Elementwise((3,), 0, "tanh"),
+        Affine((2,), (Term(1, Dense(np.array([weights, (0.0, 0.0, 0.0)]))),)),
+    )
+    network = Network(nodes, (Port("x", 0, (3,)),), (Port("z", 2, (2,)),))
+    low = tuple(0.0 if w > 0 else -1.0 for w in weights)
+    surface = _ask(question(network), Box(low, tuple(a + 1.0 for a in low)))
+    corner = [
+        all(a <= 0 <= b for a, b in zip(box.low, box.high, strict=True))
+        for box in surface.undecided
+    ]
+
+    assert not surface.complete
+    assert any(corner)
+
+
+def test_normals_agree_where_the_surface_meets_corners_of_cubes():
+    """The plane x_1 + x_2 + x_3 = 0 runs through lattice points; all triangles turn one way."""
+    nodes = (
+        Input((3,)),
+        Elementwise((3,), 0, "tanh"),
+        Affine((2,), (Term(1, Dense(np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]))),)),
+    )
+    network = Network(nodes, (Port("x", 0, (3,)),), (Port("z", 2, (2,)),))
+    box = Box((-1.0,) * 3, (1.0,) * 3)
+    surface = _ask(question(network), box)
+
+    assert surface.complete
+    assert_closed_in(surface, box)
+
+
+def test_vertices_lie_on_the_surface_next_to_kinks():
+    """On edges along which g is steep at one end and flat at the other the roots are found too."""
+    weights = [
+        (np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]), np.zeros(3)),
+        (np.array([[1.0, 0.01, 0.02]]), np.array([-0.28])),
+        (np.array([[1.0], [0.0]]), np.array([1e-7, 0.0])),
+    ]
+    problem = question(layers(weights, ["tanh", "leaky_relu"]))
+    surface = _ask(problem, Box((-1.0,) * 3, (1.0,) * 3), budget=Budget(boxes=20000))
+
+    assert len(surface.faces)
+    assert np.abs(values(problem.network, surface.vertices)).max() < 1e-12
+
+
+def test_a_tiny_part_that_no_rival_wins_is_not_denied():
+    """The third class wins but in a ball of radius 1/512: the disc in it is found or undecided."""
+    nodes = (
+        Input((3,)),
+        Elementwise((3,), 0, "square"),
+        Affine(
+            (3,),
+            (
+                Term(0, Dense(np.array([[0.0, 0, 1], [0, 0, -1], [0, 0, 0]]))),
+                Term(1, Dense(np.array([[0.0, 0, 0], [0, 0, 0], [1, 1, 1]]))),
+            ),
+            np.array([0.0, 0.0, -(2.0**-18)]),
+        ),
+    )
+    network = Network(nodes, (Port("x", 0, (3,)),), (Port("z", 2, (3,)),))
+    surface = _ask(question(network, rivals=True), Box((-1.0, -1.1, -0.9), (1.05, 1.0, 1.0)))
+
+    assert not surface.complete
+    assert any(
+        np.all(np.array(b.low) <= 0) and np.all(np.array(b.high) >= 0) for b in surface.undecided
+    )
+
+
 def test_rivals_cut_the_surface():
-    """Where a third class wins the surface is left out."""
+    """Where a third class wins the surface is left out; where it ties is not proven."""
     weights = [(np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0]]), np.zeros(3))]
     network = layers(weights, [])
     box = Box((-1.0,) * 3, (1.0,) * 3)
@@ -223,7 +295,8 @@ def test_rivals_cut_the_surface():
     decision = _ask(question(network, rivals=True), box)
 
     assert abs(_area(plain) - 4) < 1e-9
-    assert decision.complete
+    assert decision.status is Status.UNDECIDED
+    assert all(abs(b.low[1]) < 0.2 and abs(b.high[1]) < 0.2 for b in decision.undecided)
     assert abs(_area(decision) - 2) < 1e-9
     assert decision.vertices[:, 1].max() < 1e-9
 

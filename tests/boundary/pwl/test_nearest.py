@@ -234,3 +234,65 @@ def test_an_interrupted_part_ends_the_whole_search(monkeypatch, place):
     assert len(calls) == 1
     assert found.status is Status.INTERRUPTED
     assert found.lower_bound > 0
+
+
+def _interrupted_boxes(monkeypatch):
+    """Let Ctrl-C come while linear bounds on boxes are at work."""
+    from nneq.boundary.smooth.search import Oracle
+
+    def stop(self, domain):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Oracle, "examine", stop)
+
+
+def test_ctrl_c_among_the_boxes_ends_nearest(monkeypatch):
+    """One Ctrl-C is enough: no linear program is solved after it."""
+    _interrupted_boxes(monkeypatch)
+    network = dense((5, 12, 12, 2), seed=1)
+    found = nearest_point(problem(network), np.full(5, 0.3), "l2", clock=budget())
+
+    assert found.status is Status.INTERRUPTED
+    assert found.stats["programs"] == 0
+
+
+def test_ctrl_c_among_the_boxes_ends_excludes(monkeypatch):
+    """One Ctrl-C is enough: no linear program is solved after it."""
+    _interrupted_boxes(monkeypatch)
+    network = dense((5, 12, 12, 2), seed=1)
+    found = exclude_box(problem(network), Box((-3.0,) * 5, (3.0,) * 5), clock=budget())
+
+    assert found.status is Status.INTERRUPTED
+    assert found.excluded is None
+    assert found.stats["programs"] == 0
+
+
+def test_a_witness_found_on_boxes_is_the_answer():
+    """No linear program is solved after the boxes have found a witness, and its signs are exact."""
+    network = dense((5, 12, 12, 2), seed=1)
+    found = exclude_box(problem(network), Box((-3.0,) * 5, (3.0,) * 5), clock=budget())
+
+    assert found.excluded is False
+    assert found.stats["boxes"] > 0
+    assert found.stats["programs"] == 0
+
+
+@pytest.mark.parametrize("scale", [1e-160, 2e-162, 1e-170, 1e-250])
+def test_distances_whose_squares_are_no_floats(scale):
+    """Near a line 1e-170 away the bounds still hold the distance."""
+    network = given([(np.eye(2), np.zeros(2)), (np.array([[1.0, 1], [0, 0]]), [-scale, 0.0])])
+    found = nearest_point(problem(network), np.zeros(2), "l2", clock=budget())
+    exact = scale / np.sqrt(2)
+
+    assert found.lower_bound <= exact * (1 + 1e-9)
+    assert exact * (1 - 1e-9) <= found.distance
+
+
+def test_a_part_of_a_budget_is_spent_from_it():
+    """A clock that shares has what its part has used, and gives no more boxes than it has."""
+    clock = Budget(boxes=100).start()
+    part = clock.share(0.5)
+    part.spend(50)
+
+    assert part.over
+    assert clock.boxes == 50

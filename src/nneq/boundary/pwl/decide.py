@@ -23,6 +23,8 @@ def allowed_spans(strips: Strips, count: int) -> list[list[tuple[float, float]]]
     for k in range(len(strips.line)):
         low = strips.start[k, 0] / strips.start[k, 1]
         high = strips.end[k, 0] / strips.end[k, 1]
+        if not strips.done[k]:
+            continue
         for slope, intercept in zip(strips.forms[k, 0], strips.forms[k, 1], strict=True):
             if slope == 0:
                 high = low if intercept < 0 else high
@@ -44,25 +46,29 @@ def decided(
     components: Sequence[Component],
     ties: Sequence[Array],
     clock: Clock,
-) -> tuple[list[Component], list[Array]]:
+) -> tuple[list[Component], list[Array], bool]:
     """Return the parts of components and ties where every rival difference is at least 0.
+
+    The last value is False when the budget or Ctrl-C ended it: parts may be missing.
 
     Guarantee: numerical (float64) at the ends where a third output takes over.
     """
     origin, directions = slice_of
     segments = [segment for component in components for segment in component.segments]
     kept: list[Component] = []
+    whole = True
     if segments:
         starts = np.array([s.start for s in segments])
         steps = np.array([s.end for s in segments]) - starts
-        strips, _ = walk_lines(
+        strips, stopped = walk_lines(
             rivals, origin + starts @ directions.T, steps @ directions.T, (0.0, 1.0), clock
         )
+        whole = bool(strips.done.all()) and not stopped
         spans = allowed_spans(strips, len(segments))
-        parts = [(k, a, b) for k, row in enumerate(spans) for a, b in row]
-        places = [k for k, _, _ in parts]
-        low = np.array([starts[k] + a * steps[k] for k, a, _ in parts]).reshape(-1, 2)
-        high = np.array([starts[k] + b * steps[k] for k, _, b in parts]).reshape(-1, 2)
+        cuts = [(k, a, b) for k, row in enumerate(spans) for a, b in row]
+        places = [k for k, _, _ in cuts]
+        low = np.array([starts[k] + a * steps[k] for k, a, _ in cuts]).reshape(-1, 2)
+        high = np.array([starts[k] + b * steps[k] for k, _, b in cuts]).reshape(-1, 2)
         lines = np.array([segments[k].coefficients for k in places]).reshape(-1, 3)
         none = np.zeros(0, dtype=int)
         scale = float(np.abs(starts).max(initial=1.0))
@@ -71,9 +77,12 @@ def decided(
         if not component.segments:
             point = (origin + directions @ component.points[0])[None]
             strips, _ = walk_lines(rivals, point, np.ones_like(point), (0.0, 1e-300), clock)
-            if (strips.forms[0, 1] >= 0).all():
+            if not strips.done.all():
+                whole = False
+            elif (strips.forms[0, 1] >= 0).all():
                 kept.append(component)
-    return kept, [part for tie in ties for part in _clipped_tie(rivals, slice_of, tie, clock)]
+    parts = [part for tie in ties for part in _clipped_tie(rivals, slice_of, tie, clock)]
+    return kept, parts, whole and not (ties and clock.over)
 
 
 def _clipped_tie(

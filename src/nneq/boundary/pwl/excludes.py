@@ -146,9 +146,10 @@ def exclude_box(
         return Verdict(
             True, None, sign, Enclosed("affine arithmetic with rounding errors"), stats=stats
         )
-    return _by_boxes(problem, box, weights, clock, stats) or _search(
-        problem, frame, (low, high), sign, weights, clock, progress, stats
-    )
+    known = _by_boxes(problem, box, weights, clock, stats)
+    if known is not None:  # a verdict is false where a witness was found
+        return known
+    return _search(problem, frame, (low, high), sign, weights, clock, progress, stats)
 
 
 def _by_boxes(
@@ -159,9 +160,7 @@ def _by_boxes(
         return None
     found = by_boxes(problem, box, clock=clock.share(_BOXES_SHARE), most=_MOST_BOXES)
     stats["boxes"] = found.stats["boxes"]
-    if found.excluded:
-        return replace(found, stats=stats)
-    if found.status is Status.INTERRUPTED:
+    if found.excluded or found.status is Status.INTERRUPTED:
         return replace(found, stats=stats)
     if found.witness is None:
         return None

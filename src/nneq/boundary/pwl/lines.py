@@ -231,6 +231,8 @@ def _decisions(rivals: Program, line: Line, answer: Answer) -> Answer:
 
 def _least(strips: Strips) -> int:
     """Return 1 when every output is proven positive, -1 when one is proven negative, else 0."""
+    if not (len(strips.done) and strips.done.all()):
+        return 0  # the budget ended first
     at_start = strips.forms[:, 0] * strips.start[:, :1] + strips.forms[:, 1] * strips.start[:, 1:]
     at_end = strips.forms[:, 0] * strips.end[:, :1] + strips.forms[:, 1] * strips.end[:, 1:]
     low = np.minimum(at_start, at_end) - strips.error

@@ -24,6 +24,7 @@ from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock, Enclosed, Exact, Nearest, Sampled, Status
 from nneq.boundary.smooth.nearest import nearest_point as by_boxes
 from nneq.errors import NneqError
+from nneq.semantics.domain import around, lengths
 from nneq.semantics.pattern import affine_piece
 from nneq.semantics.rational import ExactWeights
 
@@ -38,7 +39,7 @@ _ORDER = {"l1": 1, "l2": 2, "linf": np.inf}
 
 def distance(a: Array, b: Array, norm: str) -> float:
     """Return the distance in the norm."""
-    return float(np.linalg.norm(a - b, ord=_ORDER[norm]))
+    return float(lengths(a - b, _ORDER[norm]))
 
 
 def _step(gradient: Array, value: float, norm: str) -> Array:
@@ -81,7 +82,10 @@ class _Best:
         )
         _again(*(line.status for line in found))
         for line, direction in zip(found, directions, strict=True):
-            places = [root.value for root in line] + [span[0] for span in line.identical]
+            # of these it is open whether a rival wins there
+            lost = set(line.undecided)
+            places = [root.value for root in line if (root.lower, root.upper) not in lost]
+            places += [span[0] for span in line.identical]
             for t in sorted(places)[:1]:
                 self.offer(self.x + t * direction)
 
@@ -237,7 +241,7 @@ def _on_plane(
         parts += list(zip(ring, np.roll(ring, -1, axis=0), strict=True))
     for a, b in parts:
         point = _closest(a, b, best.norm)
-        gap = float(np.linalg.norm(point, ord=_ORDER[best.norm]))
+        gap = float(lengths(point, _ORDER[best.norm]))
         if gap < size:
             nearest, size = point, gap
     if nearest is None:
@@ -252,9 +256,12 @@ def _closest(a: Array, b: Array, norm: str) -> Array:
     """Return the point of the segment from ``a`` to ``b`` nearest to the origin."""
     d = b - a
     places = [0.0, 1.0]
+    scale = float(max(np.abs(a).max(), np.abs(b).max())) or 1.0
     if norm == "l2":
+        a, d = a / scale, d / scale  # squares of tiny numbers are 0
         size = float(d @ d)
         places.append(float(-(a @ d) / size) if size else 0.0)
+        a, d = a * scale, d * scale
     else:
         # The norm is piecewise linear along the segment: least at a kink.
         tops = [(a[0], d[0]), (a[1], d[1])]
@@ -262,7 +269,7 @@ def _closest(a: Array, b: Array, norm: str) -> Array:
             tops += [(a[0] - a[1], d[0] - d[1]), (a[0] + a[1], d[0] + d[1])]
         places += [float(-v / r) for v, r in tops if r != 0]
     points = [a + min(max(t, 0.0), 1.0) * d for t in places]
-    return np.asarray(min(points, key=lambda p: float(np.linalg.norm(p, ord=_ORDER[norm]))))
+    return np.asarray(min(points, key=lambda p: float(lengths(p, _ORDER[norm]))))
 
 
 @dataclass
@@ -295,6 +302,8 @@ def _by_boxes(best: _Best, stats: dict[str, Any]) -> float:
     found = by_boxes(best.problem, best.x, best.norm, clock=best.clock.share(_BOXES_SHARE))
     stats["boxes"] = found.stats["boxes"]
     best.lower = found.lower_bound
+    if found.point is not None and found.status is Status.INTERRUPTED:
+        best.offer(found.point)
     _again(found.status)
     if found.point is not None and found.distance < 1.5 * best.distance:
         best.along((found.point - best.x)[None])
@@ -310,7 +319,7 @@ def _prove(
         return known, Status.BUDGET
     x, n = best.x, len(best.x)
     reach = radius * (1 + 1e-9)
-    low, high = x - reach, x + reach
+    low, high = around(x, reach)
     if best.box is not None:
         low, high = np.maximum(low, best.box.low), np.minimum(high, best.box.high)
     center = low + (high - low) / 2

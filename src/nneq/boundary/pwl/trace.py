@@ -112,9 +112,12 @@ def trace_plane(
         found = _certified(problem, program, slice_of, box, clock, progress, use_numba)
     if problem.rivals is not None and fits:
         rivals = Program(problem.rivals)
-        found.components, found.ties = decided(
+        found.components, found.ties, whole = decided(
             rivals, slice_of, found.components, found.ties, clock
         )
+        if not whole and found.complete:
+            found.complete, found.undecided = False, [*found.undecided, box]
+            found.status = Status.BUDGET if clock.over else Status.INTERRUPTED
         found.words += "; only the parts where no other output is larger"
     return Curve(
         components=tuple(found.components),

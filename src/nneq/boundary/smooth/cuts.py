@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nneq.semantics.ball import TINY, gamma
-from nneq.semantics.domain import Norm
+from nneq.semantics.domain import Norm, lengths
 
 __all__ = ["cut_boxes"]
 
@@ -79,8 +79,9 @@ def _in_ball(low: Array, high: Array, x: Array, radius: float, norm: Norm) -> tu
     """Return how far each input can go when the others use as little of the radius as they can."""
     least = np.maximum(0.0, np.maximum(low - x, x - high))
     if norm == "l2":
-        others = (least * least).sum(axis=1, keepdims=True) - least * least
-        reach = np.sqrt(np.maximum(radius * radius * (1 + _PAD) - others * (1 - _PAD), 0.0))
+        share = least / radius
+        others = (share * share).sum(axis=1, keepdims=True) - share * share
+        reach = np.sqrt(np.maximum(1 + _PAD - others * (1 - _PAD), 0.0)) * radius
     elif norm == "l1":
         others = least.sum(axis=1, keepdims=True) - least
         reach = np.maximum(radius * (1 + _PAD) - others * (1 - _PAD), 0.0)
@@ -113,15 +114,16 @@ def _octahedron(rows: Array, offset: Array, x: Array, radius: float) -> tuple[Ar
 
 def _cap(rows: Array, offset: Array, x: Array, radius: float) -> tuple[Array, Array]:
     """Return the hull of a euclidean ball and a half-space."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    pad = _PAD + 8 * gamma(rows.shape[1] + 8)
+    length = lengths(rows, 2)[:, None]
+    length = np.where(length > TINY, length, np.nan)
     start = _value(rows, offset, x) / length  # negative where the centre is in the half-space
-    start = np.clip(start - _PAD * np.abs(start), -radius, radius)
+    start = np.clip(start - pad * np.abs(start), -radius, radius) / radius
     way = -rows / length
-    round_ = np.sqrt(np.maximum((radius - start) * (radius + start), 0.0) + _PAD * radius * radius)
-    side = round_ * np.sqrt(np.maximum(1.0 - way * way, 0.0) + _PAD)
+    round_ = np.sqrt(np.maximum((1.0 - start) * (1.0 + start), 0.0) + pad)
+    side = round_ * np.sqrt(np.maximum(1.0 - way * way, 0.0) + pad)
 
     def most(turned: Array) -> Array:
-        inside = turned * radius >= start - _PAD * radius
-        return np.where(inside, radius, start * turned + side)
+        return np.where(turned >= start - pad, 1.0, start * turned + side) * radius
 
     return _widened(x - most(-way), x + most(way), 2 * radius)

@@ -14,6 +14,7 @@ lower bound at any moment.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from nneq.boundary.smooth.cuts import cut_boxes
 from nneq.boundary.smooth.search import Bracket, Oracle, newton_points, tied_points, values
 from nneq.errors import NneqError
 from nneq.semantics.ball import TINY, UNIT
-from nneq.semantics.domain import Domain, Norm
+from nneq.semantics.domain import Domain, Norm, around, lengths
 from nneq.semantics.linear_bounds import Forms
 
 __all__ = ["nearest_point"]
@@ -157,13 +158,14 @@ class _Search:
     # ------------------------------------------------------------------------------ upper bound
     def _far(self, point: Array) -> float:
         """Return an upper bound of the distance of a point."""
-        return float(self._length(point - self.x) * (1 + (self.x.shape[0] + 8) * 2 * UNIT))
+        far = float(self._length(point - self.x) * (1 + (self.x.shape[0] + 8) * 2 * UNIT))
+        return math.nextafter(far, math.inf) if far > 0 else 0.0
 
     def _length(self, step: Array) -> float:
-        return float(np.linalg.norm(step, ord=self.order))
+        return float(lengths(step, self.order))
 
     def _lengths(self, steps: Array) -> Array:
-        return np.asarray(np.linalg.norm(steps, ord=self.order, axis=1))
+        return lengths(steps, self.order)
 
     def _search(self) -> None:
         """Look for sign changes on rays, from near to far, and polish the best.
@@ -324,7 +326,7 @@ class _Search:
 
         A box from which the bound cuts little is halved, the others are examined again.
         """
-        low, high = (self.x - radius)[None], (self.x + radius)[None]
+        low, high = (end[None] for end in around(self.x, radius))
         left = _MOST_CUT
         while len(low):
             left -= len(low)
@@ -375,8 +377,8 @@ class _Search:
         forms, _, _ = self.oracle.examine(ball)
         start = float(self._plane_far(forms)[0])
         row = forms.slope_low[0, 0] if self.sign > 0 else -forms.slope_high[0, 0]
-        size = float(np.linalg.norm(row))
-        if not (np.isfinite(size) and size > 0) or start >= radius:
+        size = float(lengths(row, 2))
+        if not (np.isfinite(size) and size > TINY) or start >= radius:
             return bool(start >= radius)
         way = -row / size
         # slightly before the plane, so that rounding of the normal loses nothing
@@ -384,7 +386,7 @@ class _Search:
         for _ in range(2 if self.large else _SLICES):
             a, b = np.array(slices).T
             middle = 0.5 * a + 0.5 * b
-            across = np.sqrt(np.maximum(radius * radius - a * a, 0.0)) * (1 + 1e-9)
+            across = np.sqrt(np.maximum(radius - a, 0.0)) * np.sqrt(radius + a) * (1 + 1e-9)
             blur = 1e-12 * (radius + float(np.abs(self.x).max()))
             sets = Domain.cylinders(
                 self.x + middle[:, None] * way,
@@ -423,7 +425,7 @@ class _Search:
 
     def _split_ball(self, radius: float, most: int) -> None:
         """Raise the lower bound by branch and bound in the ball of the given radius."""
-        low, high = (self.x - radius)[None], (self.x + radius)[None]
+        low, high = (end[None] for end in around(self.x, radius))
         entries = [(0.0, 0, low[0], high[0])]
         number = 1
         while entries and not self.clock.over and self.examined < most:
@@ -515,7 +517,8 @@ class _Search:
         value = value - 4 * UNIT * (np.abs(value) + np.abs(offset))
         rows = np.where(np.isfinite(rows), rows, np.nan)
         dual = {"l2": 2.0, "linf": 1.0, "l1": np.inf}[self.norm]
-        size = np.linalg.norm(rows[:, 0], ord=dual, axis=1) * (1 + 4 * UNIT * self.x.shape[0])
+        size = lengths(rows[:, 0], dual) * (1 + 4 * UNIT * (self.x.shape[0] + 8))
+        size = np.where(size > TINY, size, np.nan)
         size = np.broadcast_to(size, (count,))
         with np.errstate(all="ignore"):
             far = np.maximum(value, 0.0) / size * (1 - 16 * UNIT * (self.x.shape[0] + 8))

@@ -34,6 +34,10 @@ class Filter:
             raise TypeError(msg)
         self.slices = Slices(posed, np.atleast_2d(origin), directions, precision=precision)
 
+    def lost(self, centre: Array, half: Array) -> Array:
+        """Return where some rival is proven larger, on the first slice."""
+        return self.cells(centre, half)[0]
+
     def cells(self, centre: Array, half: Array, line: Array | None = None) -> tuple[Array, Array]:
         """Return where some rival is proven larger, and where that is not decided.
 

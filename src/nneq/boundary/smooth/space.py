@@ -12,10 +12,12 @@ combination of directions in which ``g`` increases, and so does :math:`\hat g`, 
 derivatives on a tetrahedron are difference quotients of ``g`` along edges of the same cube.  So
 both increase along the flow lines of :math:`V`, and each zero slides along its line from one
 surface to the other; it cannot leave the cubes, because outside both functions have the same sign.
-Corners on the rim of the box need a direction along the rim, or ``g`` to have a sign there.
+Corners on the rim of the box need a direction along the rim, or ``g`` to have a sign there; the
+corners of the box itself need a proven sign, because nothing can move there.
 Rounding of the corner values changes a difference quotient by at most twice the error over the
 edge; a derivative that is not larger counts as unknown.  Cubes at corners for which no direction is
-found are returned as undecided.
+found are returned as undecided.  So are cubes in which it is not proven that every rival loses, or
+that one wins: there the mesh is cut where the rival ties at its vertices, which proves nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Box, Clock, Enclosed, Status, Surface
@@ -41,6 +42,7 @@ from nneq.boundary.smooth.octree import (
     taylor,
 )
 from nneq.boundary.smooth.rivals import Filter
+from nneq.boundary.smooth.tetrahedra import TETRAHEDRA, connected, oriented, triangles
 from nneq.passes.restrict import restrict
 from nneq.semantics.linear_bounds import LinearBounds
 from nneq.semantics.slices import Slices
@@ -54,14 +56,8 @@ _FINE = 5
 _FINER = 2
 _MOST_CELLS = 1_000_000
 _BATCH = 8192
+_ROOT_STEPS = 90  # every third one is a bisection: slow only next to kinks
 _CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
-# corners along the six paths from (0, 0, 0) to (1, 1, 1)
-_TETRAHEDRA = np.array(
-    [
-        [0, *itertools.accumulate(1 << (2 - axis) for axis in path)]
-        for path in itertools.permutations(range(3))
-    ]
-)
 
 
 def trace_space(
@@ -99,15 +95,12 @@ def trace_space(
         restrict(posed, origin, directions), precision=precision, executor=executor
     )
     grid = Grid(np.array(box.low), np.array(box.high))
-    screen = None
+    sieve = None
     if problem.rivals is not None:
         sieve = Filter(problem, origin, directions, precision)
-
-        def screen(centre: Array, half: Array) -> Array:
-            return sieve.cells(centre, half)[0]
-
+    screen = None if sieve is None else sieve.lost
     tree = subdivide(slices, bounds, grid, clock, screen=screen, progress=progress)
-    mesh = _Mesh(slices, grid, tree, clock, screened=screen is not None)
+    mesh = _Mesh(slices, grid, tree, clock, sieve)
     status = {"": Status.COMPLETE, "budget": Status.BUDGET, "interrupted": Status.INTERRUPTED}[
         tree.stopped
     ]
@@ -178,18 +171,19 @@ class _Mesh:
     """Cells to triangles."""
 
     def __init__(
-        self, slices: Slices, grid: Grid, tree: Tree, clock: Clock, *, screened: bool
+        self, slices: Slices, grid: Grid, tree: Tree, clock: Clock, sieve: Filter | None
     ) -> None:
         self.slices, self.grid, self.tree, self.clock = slices, grid, tree, clock
         self.vertices = np.zeros((0, 3))
         self.faces = np.zeros((0, 3), dtype=np.int64)
+        self.size = grid.high - grid.low
         self.cubes = 0
         self.lost: list[tuple[int, Array]] = []
-        self.screened = screened
+        self.sieve = sieve
 
     def build(self) -> None:
         """Mesh every connected group of cells at the size of its finest cell, or a little finer."""
-        for cells in _groups(self.tree.accepted):
+        for cells in connected(self.tree.accepted):
             level, group = self._one_size(cells)
             corners = self._corners(level, group)
             stuck = self._stuck(level, group, corners)
@@ -201,11 +195,18 @@ class _Mesh:
                 level += 1
                 corners = self._corners(level, group)
                 stuck = self._stuck(level, group, corners)
+            stuck |= self._contested(level, group.index)
             if stuck.any():
                 self.lost.append((level, group.index[stuck]))
             if len(group.index):
                 self.cubes += len(group.index)
                 self._march(corners)
+
+    def _contested(self, level: int, index: Array) -> Array:
+        """Return the cubes in which it is open whether a rival wins."""
+        if self.sieve is None or not len(index):
+            return np.zeros(len(index), dtype=bool)
+        return self.sieve.cells(*self.grid.boxes(level, index))[1]
 
     def _one_size(self, cells: dict[int, Accepted]) -> tuple[int, Accepted]:
         """Split cells to the size of the finest; drop parts that the gradient keeps off zero."""
@@ -234,9 +235,10 @@ class _Mesh:
     def _split(self, level: int, cells: Accepted) -> Accepted:
         index = (2 * cells.index[:, None] + _CORNERS).reshape(-1, 3)
         steep, ways = (np.repeat(part, 8, axis=0) for part in (cells.steep, cells.ways))
-        centre, _ = self.grid.boxes(level + 1, index)
+        centre, half = self.grid.boxes(level + 1, index)
         value, error = self._values(centre)
-        reach = 0.5 * 2.0 ** -(level + 1) * steep.sum(axis=1) * (1 + 1e-12)
+        # far from 0 the cells are not quite of one size
+        reach = (half / (self.size) * steep).sum(axis=1) * (1 + 1e-12)
         near = ~(np.abs(value) > error + reach)
         return Accepted(index, steep, ways).take(near)
 
@@ -267,31 +269,33 @@ class _Mesh:
     def _march(self, corners: _Corners) -> None:
         """Add the triangles of cubes of one size."""
         places, value, where = corners.places, corners.value, corners.where
-        tetrahedra = where[:, _TETRAHEDRA].reshape(-1, 4)
+        tetrahedra = where[:, TETRAHEDRA].reshape(-1, 4)
         positive = value[tetrahedra] >= 0
         crossed = positive.any(axis=1) & ~positive.all(axis=1)
         tetrahedra, positive = tetrahedra[crossed], positive[crossed]
-        triangles, signs = _triangles(tetrahedra, positive)
-        if not len(triangles):
+        cut, signs = triangles(tetrahedra, positive)
+        if not len(cut):
             return
         count = len(value)
-        low, high = (
-            np.minimum(*np.moveaxis(triangles, -1, 0)),
-            np.maximum(*np.moveaxis(triangles, -1, 0)),
-        )
-        edges, number = np.unique(low * count + high, return_inverse=True)
-        points = self._crossings(places, value, edges // count, edges % count)
+        edges, number = np.unique(cut.min(axis=-1) * count + cut.max(axis=-1), return_inverse=True)
+        first, second = edges // count, edges % count
+        points = self._crossings(places, value, first, second)
         faces = number.reshape(-1, 3)
-        faces = _oriented(points, faces, places, signs)
+        # the middles of the edges: where g is 0 at a corner, crossings coincide
+        faces = oriented(0.5 * places[first] + 0.5 * places[second], faces, places, signs)
         self.faces = np.concatenate([self.faces, faces + len(self.vertices)])
         self.vertices = np.concatenate([self.vertices, points])
 
     def _stuck(self, level: int, cells: Accepted, corners: _Corners) -> Array:
         """Return the cubes at corners for which the proof has no direction."""
-        where, fixed, value, error = corners.where, corners.fixed, corners.value, corners.error
+        places, where, fixed = corners.places, corners.where, corners.fixed
+        value, error = corners.value, corners.error
         if not len(where):
             return np.zeros(0, dtype=bool)
-        tilt = (2 * error[where].max(axis=1) * 2.0**level * (1 + 1e-12))[:, None]
+        unsure = ~(np.abs(value) > error)
+        edge = ((places[where[:, 7]] - places[where[:, 0]]) / self.size).min(axis=1)
+        with np.errstate(all="ignore"):
+            tilt = (2 * error[where].max(axis=1) / edge * (1 + 1e-12))[:, None]
         ways = cells.ways
         stuck = _astray(np.where(np.abs(ways) > tilt, np.sign(ways), 0), where, fixed)
         again = np.flatnonzero(stuck[where].any(axis=1))
@@ -303,15 +307,18 @@ class _Mesh:
             inner = _astray(signs, where, np.zeros_like(fixed))
             rim = stuck & fixed.any(axis=1) & ~inner
             touching = np.flatnonzero(rim[where].any(axis=1))
-            open_ = touching[~self._rim_signed(level, cells.index[touching])]
+            signed = self._rim_signed(level, cells.index[touching])
+            # the interpolant must have that sign too
+            signed &= ~(unsure & fixed.any(axis=1))[where[touching]].any(axis=1)
+            open_ = touching[~signed]
             rim[where[open_].reshape(-1)] = False
             stuck &= ~rim
-        bad = stuck[where].any(axis=1)
+        # nothing can move at a corner of the box
+        bad = (stuck | (unsure & fixed.all(axis=1)))[where].any(axis=1)
         # a corner shared with dropped cells must have the sign that was proven there (cells that
         # a rival wins are dropped without one: the mesh is cut away from them later)
         shared = np.bincount(where.reshape(-1), minlength=len(value))
-        unsure = np.abs(value) <= error
-        if unsure.any() and not self.screened:
+        if unsure.any() and self.sieve is None:
             full = shared >= 8 >> fixed.sum(axis=1)
             bad |= (unsure & ~full)[where].any(axis=1)
         return np.asarray(bad)
@@ -322,7 +329,7 @@ class _Mesh:
         for start in range(0, len(index), _BATCH):
             box = self.grid.boxes(level, index[start : start + _BATCH])
             with np.errstate(all="ignore"):
-                _, _, mid, rad, _ = taylor(self.slices, self.grid.high - self.grid.low, *box)
+                _, _, mid, rad, _ = taylor(self.slices, self.size, *box)
                 found.append(one_way(mid, rad))
         return np.concatenate(found) if found else np.zeros((0, 3))
 
@@ -336,7 +343,7 @@ class _Mesh:
                 if len(rows):
                     face = on_rim(self.grid, centre[rows], half[rows], (axis,), (end,))
                     with np.errstate(all="ignore"):
-                        low, high, *_ = taylor(self.slices, self.grid.high - self.grid.low, *face)
+                        low, high, *_ = taylor(self.slices, self.size, *face)
                     good[rows] &= (low > 0) | (high < 0)
         return good
 
@@ -350,11 +357,11 @@ class _Mesh:
         size = 1e-14 * (np.abs(f_low) + np.abs(f_high))
         open_ = np.arange(len(a))
         with np.errstate(all="ignore"):
-            for k in range(30):
+            for k in range(_ROOT_STEPS):
                 x0, x1, f0, f1 = low[open_], high[open_], f_low[open_], f_high[open_]
                 guess = (x0 * f1 - x1 * f0) / (f1 - f0)
                 middle = 0.5 * (x0 + x1)
-                guess = np.where(np.isfinite(guess) & (k % 6 < 5), guess, middle)
+                guess = np.where(np.isfinite(guess) & (k % 3 < 2), guess, middle)
                 guess = np.clip(guess, x0, x1)
                 share[open_] = guess
                 found = self._floats(a[open_] + guess[:, None] * (b[open_] - a[open_]))
@@ -431,82 +438,3 @@ def _astray(signs: Array, where: Array, fixed: Array) -> Array:
             same = np.bincount(where.reshape(-1), weights=agree, minlength=count) == total
             found |= same & ~fixed[:, axis]
     return ~found & ~fixed.all(axis=1)
-
-
-def _groups(accepted: dict[int, Accepted]) -> list[dict[int, Accepted]]:
-    """Return connected groups of cells; cells of different sizes that touch are connected."""
-    levels = sorted(accepted)
-    if len(levels) <= 1:
-        return [accepted] if levels else []
-    start, total = {}, 0
-    for level in levels:
-        start[level] = total
-        total += len(accepted[level].index)
-    keys = {level: _keys(accepted[level].index, level) for level in levels}
-    order = {level: np.argsort(keys[level]) for level in levels}
-    rows, columns = [], []
-    steps = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
-    for level in levels:
-        index = accepted[level].index
-        around = (index[:, None] + steps).reshape(-1, 3)
-        own = np.repeat(np.arange(len(index)) + start[level], len(steps))
-        inside = ((around >= 0) & (around < 1 << level)).all(axis=1)
-        around, own = around[inside], own[inside]
-        for coarse in levels:
-            if coarse > level:
-                break
-            wanted = _keys(around >> (level - coarse), coarse)
-            ranked = keys[coarse][order[coarse]]
-            spot = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
-            hit = ranked[spot] == wanted
-            rows.append(own[hit])
-            columns.append(order[coarse][spot[hit]] + start[coarse])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = sparse.coo_matrix((np.ones(len(row), dtype=np.int8), (row, column)), (total, total))
-    count, label = sparse.csgraph.connected_components(graph, directed=False)
-    found: list[dict[int, Accepted]] = []
-    for k in range(count):
-        group = {}
-        for level in levels:
-            part = accepted[level]
-            mine = label[start[level] : start[level] + len(part.index)] == k
-            if mine.any():
-                group[level] = part.take(mine)
-        found.append(group)
-    return found
-
-
-def _keys(index: Array, level: int) -> Array:
-    side = 1 << level
-    return np.asarray((index[:, 0] * side + index[:, 1]) * side + index[:, 2])
-
-
-def _triangles(tetrahedra: Array, positive: Array) -> tuple[Array, Array]:
-    """Return triangles as three edges ``(T, 3, 2)`` and, per triangle, an edge from - to +."""
-    found, ways = [], []
-    count = positive.sum(axis=1)
-    order = np.argsort(positive, axis=1, kind="stable")
-    ranked = np.take_along_axis(tetrahedra, order, axis=1)  # negative corners first
-    for minus, plus in ((1, 3), (3, 1)):
-        rows = ranked[count == plus]
-        lone = rows[:, 0] if minus == 1 else rows[:, 3]
-        rest = rows[:, 1:] if minus == 1 else rows[:, :3]
-        edges = np.stack([np.stack([lone, rest[:, k]], axis=1) for k in range(3)], axis=1)
-        found.append(edges)
-        ways.append(np.stack([rows[:, 0], rows[:, 3]], axis=1))
-    rows = ranked[count == 2]
-    ac, ad = rows[:, [0, 2]], rows[:, [0, 3]]
-    bc, bd = rows[:, [1, 2]], rows[:, [1, 3]]
-    for three in ((ac, ad, bd), (ac, bd, bc)):
-        found.append(np.stack(three, axis=1))
-        ways.append(ac)
-    return np.concatenate(found), np.concatenate(ways)
-
-
-def _oriented(points: Array, faces: Array, places: Array, ways: Array) -> Array:
-    """Return the faces turned so that their normals point to where ``g`` is positive."""
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    forward = places[ways[:, 1]] - places[ways[:, 0]]
-    wrong = (normal * forward).sum(axis=1) < 0
-    return np.where(wrong[:, None], faces[:, [0, 2, 1]], faces)
