@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+# Without oneDNN, TensorFlow has no dilated transposed convolution on the CPU; whether it is on by
+# itself depends on the processor.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 # framework name -> modules that must import
 FRAMEWORKS = {
     "onnx": ("onnx", "onnxruntime"),

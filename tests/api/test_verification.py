@@ -123,3 +123,14 @@ def test_amplified_rounding_is_measured():
     assert found.max_rel_error > 1e-5
     assert found.passed is (found.max_rel_error <= found.tolerance)
     assert found.tolerance <= 1e-2
+
+
+def test_a_framework_that_cannot_run_its_model_is_one_clear_error():
+    """What the framework raises is told in a ``NneqError``, with what to do."""
+    network = one_input()
+
+    def broken(arrays):
+        raise RuntimeError("no kernel for this machine")
+
+    with pytest.raises(nneq.NneqError, match=r"does not run.*no kernel.*check=False"):
+        nneq.Equations(network, broken, batches=True).verify(samples=2)

@@ -10,7 +10,9 @@ import numpy as np
 
 from nneq.activations import RULES
 from nneq.adapters.base import Reference
+from nneq.errors import NneqError
 from nneq.ir import Elementwise, Network, Select
+from nneq.symbolic.names import terminal_text
 
 __all__ = ["Verification", "draw_samples", "tolerance_of", "verify_against"]
 
@@ -110,21 +112,41 @@ def _has_jumps(network: Network) -> bool:
 def reference_outputs(
     network: Network, reference: Reference, samples: Sequence[Array], *, batches: bool
 ) -> list[Array]:
-    """Return the framework's outputs ``(count, *shape)`` for samples ``(count, *shape)``."""
+    """Return the framework's outputs ``(count, *shape)`` for samples ``(count, *shape)``.
+
+    Raises:
+        NneqError: the model does not run in its own framework.
+    """
+
+    def run(arrays: Sequence[Array]) -> Sequence[Array]:
+        try:
+            return reference(arrays)
+        except (NneqError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # a framework raises whatever it likes
+            name = network.source.framework
+            first = (str(error).strip() or type(error).__name__).splitlines()
+            told = " ".join(terminal_text(line.strip()) for line in first if line.strip())[:300]
+            msg = (
+                f"the model does not run in {name} itself on this machine, so it cannot be "
+                f"compared with its equations: {told}; mend that, or read it with check=False"
+            )
+            raise NneqError(msg) from error
+
     count = samples[0].shape[0] if samples else 1
     together = batches and all(p.batched for p in (*network.inputs, *network.outputs))
     if together and count > 1:
         arrays = [
             a.reshape(count, *p.shape[1:]) for a, p in zip(samples, network.inputs, strict=True)
         ]
-        outputs = reference(arrays)
+        outputs = run(arrays)
         return [
             np.asarray(out, dtype=np.float64).reshape(count, *p.shape)
             for out, p in zip(outputs, network.outputs, strict=True)
         ]
     rows = []
     for k in range(count):
-        outputs = reference([array[k] for array in samples])
+        outputs = run([array[k] for array in samples])
         rows.append(
             [
                 np.asarray(out, dtype=np.float64).reshape(p.shape)
