@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -141,3 +143,80 @@ def test_an_unknown_ending_is_refused(tmp_path):
         plotting.plot_curve(curve()).save(tmp_path / "a.gif")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def asked(title: str = "z_1 = z_2"):
+    """Return a question about a network of two inputs with labels."""
+    from nneq.api.equations import Equations
+    from nneq.cli.demo import demo_network, demo_weights
+
+    network = demo_network(demo_weights())
+    port = dataclasses.replace(network.inputs[0], entry_labels=("width", "$height"))
+    classes = dataclasses.replace(network.outputs[0], entry_labels=("cat", "dog"))
+    named = dataclasses.replace(network, inputs=(port,), outputs=(classes,))
+    first, second = title.split(" = ")
+    return Equations(named).boundary(first, float(second) if "." in second else second)
+
+
+def test_labels_of_a_model_name_axes_and_sides():
+    """Axes and sides carry the model's labels beside our names."""
+    boundary = asked()
+
+    assert plotting.axis_names(boundary, ["x_2"]) == ["x_2 ($height)"]
+    assert plotting.side_names(boundary) == ("z_1 (cat) > z_2 (dog)", "z_1 (cat) < z_2 (dog)")
+    assert plotting.side_names(asked("z_2 = 0.5")) == ("z_2 (dog) > 0.5", "z_2 (dog) < 0.5")
+
+
+def test_the_legend_names_the_colour_of_the_side_on_which_it_lies():
+    """The colour at a point is the legend's colour for what the model says there."""
+    boundary = asked()
+    display = plotting.plot_boundary(boundary, {"x_1": (-2, 3), "x_2": (-1.5, 2)})
+    legend = display.ax_.get_legend()
+    colours = {
+        text.get_text(): handle.get_facecolor()
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    display.ax_.set_axis_off()
+    display.figure_.canvas.draw()
+    picture = np.asarray(display.figure_.canvas.buffer_rgba())
+    for point in ([-1.8, -1.2], [2.8, 1.8], [1.0, 1.5], [0.0, -1.0]):
+        z = boundary.equations(np.array([point]))[0]
+        name = plotting.side_names(boundary)[0 if z[0] > z[1] else 1]
+        column, row = display.ax_.transData.transform(point).round().astype(int)
+        seen = picture[picture.shape[0] - row, column] / 255
+
+        assert np.allclose(seen, colours[name], atol=0.02)
+
+
+def test_a_line_has_its_sides():
+    """Above zero the first output is larger; the legend says so."""
+    roots = (Root(0.0, 0.0, 0.0, "up", Enclosed()),)
+    line = Solutions(roots, "x_1", (-1.0, 1.0), complete=True)
+    display = plotting.plot_line(line, np.sin, sides=("above", "below"))
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+    assert texts[:2] == ["above", "below"]
+    assert display.ax_.get_ylabel() == "g"
+
+
+def test_a_title_says_what_is_fixed():
+    """Few inputs by value, many by number."""
+    many = {f"x_{k}": 0.0 for k in range(20)}
+
+    assert plotting.title_of("z_1 = z_2", {}) == "z_1 = z_2"
+    assert plotting.title_of("z_1 = z_2", {"x_3": 0.25}) == "z_1 = z_2 at x_3 = 0.25"
+    assert plotting.title_of("z_1 = z_2", many) == "z_1 = z_2 at 20 fixed inputs"
+
+
+def test_solutions_are_marked_where_their_line_lies_in_the_plane():
+    """The points of a line in the plane of the picture; none of a line elsewhere."""
+    boundary = asked()
+    line = boundary.solve("x_1", {"x_2": 0.3})
+    box = {"x_1": (-2, 3), "x_2": (-1.5, 2)}
+    display = plotting.plot_boundary(boundary, box)
+    before = len(display.ax_.lines)
+
+    assert plotting.mark_solutions(display, boundary, line, box, {}, at={"x_2": 0.3})
+    assert len(display.ax_.lines) == before + 1
+    marked = display.ax_.lines[-1].get_xydata()
+    assert marked.tolist() == [[root.value, 0.3] for root in line]

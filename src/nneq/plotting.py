@@ -7,7 +7,8 @@ model is drawn as it is, never read as mathematics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
     from nneq.api.boundary import Boundary
     from nneq.api.framing import At, BoxLike
     from nneq.boundary.results import Curve, PiecewiseBoundary, Solutions, Surface
+    from nneq.ir.network import Port
 
 __all__ = [
     "CLASS_COLORS",
     "LINE_COLOR",
     "Display",
     "along_line",
+    "axis_names",
     "draw_lines",
+    "in_plane",
     "label",
+    "mark_solutions",
     "new_figure",
     "plot_boundary",
     "plot_curve",
@@ -36,6 +41,8 @@ __all__ = [
     "plot_surface",
     "require_matplotlib",
     "ring_of",
+    "side_names",
+    "title_of",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -45,6 +52,8 @@ LINE_COLOR = "#1f2a44"
 _BELOW, _ABOVE = "#f6c79a", "#a9c9ea"
 CLASS_COLORS = (_ABOVE, _BELOW, "#b9dfb0", "#d5c3ea", "#f3b6b6", "#f4e3a1", "#b5e0dd", "#dcdcdc")
 _OPEN = "#c0392b"
+_MOST_FIXED = 6
+_WIDEST_LEGEND = 70
 _FORMATS = (".pdf", ".png", ".svg")
 
 
@@ -126,6 +135,68 @@ def label(ax: Any, names: Sequence[str], title: str = "") -> None:
         ax.set_title(title, parse_math=False)
 
 
+def axis_names(boundary: Boundary, names: Sequence[str]) -> list[str]:
+    """Return inputs as an axis names them: ``x_1``, or ``x_1 (width)`` where the model has labels.
+
+    Args:
+        boundary: the question, which knows the model.
+        names: our names of the inputs.
+    """
+    ports = boundary.equations.network.inputs
+    return [_named(name, ports, boundary.frame.input(name)) for name in names]
+
+
+def side_names(boundary: Boundary) -> tuple[str, str]:
+    """Return what holds on the two sides of a boundary: ``("z_1 > z_2", "z_1 < z_2")``."""
+    ports, frame = boundary.equations.network.outputs, boundary.frame
+    first = _named(boundary.first, ports, frame.output(boundary.first))
+    second = boundary.second
+    if isinstance(second, str):
+        shown = _named(second, ports, frame.output(second))
+    else:
+        shown = f"{second:g}"
+    return f"{first} > {shown}", f"{first} < {shown}"
+
+
+def title_of(question: str, fixed: Mapping[str, float]) -> str:
+    """Return a title that says what is asked and which inputs are fixed where."""
+    if not fixed:
+        return question
+    values = ", ".join(f"{name} = {value:g}" for name, value in fixed.items())
+    shown = values if len(fixed) <= _MOST_FIXED else f"{len(fixed)} fixed inputs"
+    return textwrap.fill(f"{question} at {shown}", 60)
+
+
+def _named(name: str, ports: Sequence[Port], place: int) -> str:
+    for port in ports:
+        if place < port.size:
+            labels = port.entry_labels
+            if len(labels) != port.size:
+                labels = (port.label if port.size == 1 else "",) * port.size
+            shown = "".join(c if c.isprintable() else "?" for c in labels[place])
+            short = textwrap.shorten(shown, 30, placeholder="...")
+            return name if short in {"", name} else f"{name} ({short})"
+        place -= port.size
+    return name
+
+
+def _legend(ax: Any, sides: Sequence[str], others: Sequence[tuple[Any, str]] = ()) -> None:
+    """Say below the axes which colour is which side; text is never read as mathematics."""
+    from matplotlib.patches import Patch
+
+    colours = (_ABOVE, _BELOW)
+    entries = [(Patch(color=c), name) for c, name in zip(colours, sides, strict=False)]
+    entries += others
+    names = [name for _, name in entries]
+    columns = len(names) if len("".join(names)) < _WIDEST_LEGEND else 1
+    found = ax.legend(
+        [handle for handle, _ in entries], names, ncols=columns,
+        loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize="small",
+    )  # fmt: skip
+    for text in found.get_texts():
+        text.set_parse_math(False)
+
+
 def ring_of(points: Any, closed: bool) -> Array:
     """Return a polyline's vertices ``(k, 2)``; the first once more at the end of a closed one."""
     ring = np.asarray(points, dtype=np.float64).reshape(-1, 2)
@@ -172,17 +243,77 @@ def plot_boundary(boundary: Boundary, box: BoxLike, *, at: At = None, ax: Any = 
     """
     ax = _axes(ax)
     curve = boundary.trace(box, at)
+    return plot_curve(
+        curve,
+        ax=ax,
+        evaluate=in_plane(boundary, box, at),
+        title=boundary.problem.title,
+        sides=side_names(boundary),
+    )
+
+
+def in_plane(boundary: Boundary, box: BoxLike, at: At = None) -> Evaluate:
+    """Return ``z_i - z_j`` (reduced) as a function of points ``(k, 2)`` in a box's free inputs."""
     part = boundary.frame.slice(box, at, free=2)
 
     def evaluate(points: Array) -> Array:
         full = part.origin + points @ part.directions.T
         return np.asarray(boundary.reduced(full))[:, 0]
 
-    return plot_curve(curve, ax=ax, evaluate=evaluate, title=boundary.problem.title)
+    return evaluate
+
+
+def mark_solutions(
+    display: Display,
+    boundary: Boundary,
+    solutions: Solutions,
+    box: BoxLike,
+    rest: At = None,
+    *,
+    at: At = None,
+) -> bool:
+    """Mark the solutions on a line in the picture of a box, and return whether they lie in it.
+
+    Args:
+        display: the picture of the box.
+        boundary: the question.
+        solutions: the result of ``solve``.
+        box: the intervals that were drawn.
+        rest: the inputs that were fixed in the picture.
+        at: the inputs that were fixed on the line.
+    """
+    frame = boundary.frame
+    part, place = frame.slice(box, rest), frame.input(solutions.variable)
+    line = frame.fixed(at, (place,))
+    fixed = [k for k in range(len(line)) if k not in part.places]
+    if place in fixed or not np.array_equal(line[fixed], part.origin[fixed]):
+        return False
+    points = np.repeat(line[None], len(solutions), axis=0)
+    points[:, place] = solutions.values
+    low, high = np.array(part.box.low), np.array(part.box.high)
+    shown = points[:, part.places]
+    shown = shown[((shown >= low) & (shown <= high)).all(axis=1)]
+    if len(shown):
+        ax = display.ax_
+        if len(part.places) > 2:
+            ax.computed_zorder = False  # else the mesh hides them
+        (marks,) = ax.plot(*shown.T, "o", color=_OPEN, markersize=5, zorder=10)
+        where = {name: value for name, value in (at or {}).items() if name in part.names}
+        name = title_of(f"solved for {solutions.variable}", where)
+        old = ax.get_legend()
+        texts = [] if old is None else [text.get_text() for text in old.get_texts()]
+        handles = [] if old is None else old.legend_handles
+        _legend(ax, (), [*zip(handles, texts, strict=True), (marks, name)])
+    return True
 
 
 def plot_curve(
-    curve: Curve, *, ax: Any = None, evaluate: Evaluate | None = None, title: str = ""
+    curve: Curve,
+    *,
+    ax: Any = None,
+    evaluate: Evaluate | None = None,
+    title: str = "",
+    sides: tuple[str, str] | None = None,
 ) -> Display:
     """Draw a boundary in the plane.
 
@@ -191,6 +322,7 @@ def plot_curve(
         ax: axes to draw on; a new figure when omitted.
         evaluate: takes points ``(k, 2)`` and returns ``z_i - z_j``; colours the two sides.
         title: the line above.
+        sides: what holds where ``evaluate`` is positive, and where it is negative; a legend.
 
     Returns:
         The display.
@@ -212,11 +344,18 @@ def plot_curve(
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
     label(ax, curve.names, title)
+    if sides is not None:
+        _legend(ax, sides)
     return Display(ax, ax.figure)
 
 
 def plot_line(
-    solutions: Solutions, values: Callable[[Array], Array], *, ax: Any = None, title: str = ""
+    solutions: Solutions,
+    values: Callable[[Array], Array],
+    *,
+    ax: Any = None,
+    title: str = "",
+    sides: tuple[str, str] | None = None,
 ) -> Display:
     """Draw ``z_i - z_j`` along a line, with its solutions.
 
@@ -225,6 +364,7 @@ def plot_line(
         values: takes points ``(k,)`` on the line and returns ``z_i - z_j`` there.
         ax: axes to draw on; a new figure when omitted.
         title: the line above.
+        sides: what holds where ``values`` is positive, and where it is negative; colours them.
 
     Returns:
         The display.
@@ -243,20 +383,33 @@ def plot_line(
     points = np.linspace(low, high, 1001)
     ax.axhline(0.0, color="0.6", linewidth=0.8)
     ax.plot(points, values(points), color=LINE_COLOR, linewidth=1.6)
-    ax.plot(roots, np.zeros(len(roots)), "o", color=_OPEN)
+    (marks,) = ax.plot(roots, np.zeros(len(roots)), "o", color=_OPEN)
     for start, end in solutions.identical:
         ax.axvspan(max(start, low), min(end, high), color=LINE_COLOR, alpha=0.3, linewidth=0)
     for start, end in solutions.undecided:
         ax.axvspan(max(start, low), min(end, high), color=_OPEN, alpha=0.4, linewidth=0)
     ax.set_xlim(low, high)
     label(ax, [solutions.variable], title)
+    ax.set_ylabel("g")
+    if sides is not None:
+        bottom, top = ax.get_ylim()
+        ax.axhspan(0.0, max(top, 0.0), color=_ABOVE, linewidth=0, zorder=0)
+        ax.axhspan(min(bottom, 0.0), 0.0, color=_BELOW, linewidth=0, zorder=0)
+        ax.set_ylim(bottom, top)
+        _legend(ax, sides, [(marks, "solutions")] if len(roots) else [])
     return Display(ax, ax.figure)
 
 
-def along_line(boundary: Boundary, solutions: Solutions) -> Callable[[Array], Array]:
-    """Return ``z_i - z_j`` (reduced) as a function of the variable that was solved for."""
+def along_line(boundary: Boundary, solutions: Solutions, at: At = None) -> Callable[[Array], Array]:
+    """Return ``z_i - z_j`` (reduced) as a function of the variable that was solved for.
+
+    Args:
+        boundary: the question.
+        solutions: the result of ``solve``.
+        at: the other inputs; those that the solutions name when None.
+    """
     place = boundary.frame.input(solutions.variable)
-    origin = boundary.frame.fixed(dict(solutions.at), (place,))
+    origin = boundary.frame.fixed(dict(solutions.at) if at is None else at, (place,))
 
     def values(points: Array) -> Array:
         full = np.repeat(origin[None], len(points), axis=0)
@@ -266,13 +419,16 @@ def along_line(boundary: Boundary, solutions: Solutions) -> Callable[[Array], Ar
     return values
 
 
-def plot_regions(found: PiecewiseBoundary, *, ax: Any = None, title: str = "") -> Display:
+def plot_regions(
+    found: PiecewiseBoundary, *, ax: Any = None, title: str = "", question: str = ""
+) -> Display:
     """Draw the linear regions of a piecewise-linear network in the plane, and the boundary.
 
     Args:
         found: the result of ``regions`` with two free inputs.
         ax: axes to draw on; a new figure when omitted.
         title: the line above.
+        question: what holds on the boundary, as in ``z_1 = z_2``; a legend.
 
     Returns:
         The display.
@@ -300,6 +456,13 @@ def plot_regions(found: PiecewiseBoundary, *, ax: Any = None, title: str = "") -
     ax.set_xlim(found.box.low[0], found.box.high[0])
     ax.set_ylim(found.box.low[1], found.box.high[1])
     label(ax, found.names, title)
+    if question:
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Patch
+
+        line = Line2D([], [], color=LINE_COLOR, linewidth=1.8)
+        region = Patch(facecolor=colours[0] if len(colours) else "w", edgecolor="0.6")
+        _legend(ax, (), [(line, question), (region, "linear regions, each with its own colour")])
     return Display(ax, ax.figure)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nneq.cli.model import model_path
 from nneq.cli.show import (
+    clean,
     debug_option,
     json_option,
     model_argument,
@@ -16,7 +20,16 @@ from nneq.cli.show import (
     print_json,
     print_table,
 )
-from nneq.cli.words import output_or_level, read_at, read_box, read_interval
+from nneq.cli.words import (
+    Command,
+    advice,
+    asked,
+    fixed_apart_from_box,
+    output_or_level,
+    read_at,
+    read_box,
+    read_interval,
+)
 
 if TYPE_CHECKING:
     from nneq.api.boundary import Boundary
@@ -29,12 +42,14 @@ _MOST_TERMS = 2000
 _NOT_DECIDED = 3
 
 
-@click.command("boundary")
+@click.command("boundary", cls=Command)
 @model_argument
 @click.argument("first", metavar="OUTPUT")
 @click.argument("second", metavar="OUTPUT_OR_LEVEL")
 @click.option("--solve", "variable", metavar="INPUT", help="Solve for this input, as in x_1.")
-@click.option("--at", callback=read_at, metavar="x_2=0.3,...", help="The other inputs.")
+@click.option(
+    "--at", callback=read_at, multiple=True, metavar="x_2=0.3,...", help="The other inputs."
+)
 @click.option(
     "--domain",
     callback=read_interval,
@@ -44,6 +59,7 @@ _NOT_DECIDED = 3
 @click.option(
     "--box",
     callback=read_box,
+    multiple=True,
     metavar="x_1=-3:3,...",
     help="Trace the boundary in this box of two or three inputs.",
 )
@@ -83,19 +99,14 @@ def command(
 ) -> int:
     """Solve OUTPUT = OUTPUT_OR_LEVEL: for one input on a line, or in a box.
 
-    A level is a number: `nneq boundary MODEL z_1 0.5`. Write -- before a negative one. Exit status
-    3 when something could not be decided.
+    A level is a number: `nneq boundary MODEL z_1 -0.5`. Without --solve and --box the function
+    whose zeros are the answer is printed. Exit status 3 when something could not be decided.
     """
     from nneq.api.importing import to_equations
     from nneq.boundary.results import Budget
 
-    if domain is not None and variable is None:
-        msg = "--domain says where --solve looks; name the input with --solve x_1"
-        raise click.UsageError(msg)
+    _check_options(variable is not None, box, at)
     if picture is not None:
-        if variable is None and box is None:
-            msg = "--plot needs something to draw: --box, or --solve"
-            raise click.UsageError(msg)
         plot_target(picture, model)
     limits: dict[str, Any] = {
         "precision": precision,
@@ -108,9 +119,9 @@ def command(
         if variable is not None:
             line = boundary.solve(variable, at, domain, exact=exact, **limits)
         if box is not None:
-            area = _area(boundary, box, at, exact, limits)
+            area = _area(boundary, box, _rest(box, at), exact, limits)
         if picture is not None:
-            _draw(boundary, line, area, picture)
+            _draw(boundary, line, area, box, at, picture)
     if as_json:
         print_json("boundary", _record(boundary, line, area))
     else:
@@ -119,38 +130,87 @@ def command(
     return 0 if all(one.complete and not one.undecided for one in found) else _NOT_DECIDED
 
 
+def _check_options(
+    line: bool, box: dict[str, tuple[float, float]] | None, at: dict[str, float] | None
+) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        click.UsageError: naming the option and what it needs.
+    """
+    if asked("domain") and not line:
+        msg = "--domain says where --solve looks; name the input with --solve x_1"
+        raise click.UsageError(msg)
+    if not line and box is None:
+        needy = ("at", "exact", "precision", "decision", "seconds", "picture")
+        given = [f"--{name}" for name in needy if asked(name)]
+        if given:
+            shown = ", ".join(given).replace("picture", "plot")
+            needs = "needs" if len(given) == 1 else "need"
+            msg = f"{shown} {needs} a question to answer: --solve x_1, or --box x_1=-3:3,x_2=-3:3"
+            raise click.UsageError(msg)
+    if asked("exact") and click.get_current_context().params["precision"] == "float32":
+        msg = "--exact is about the real function: it needs --precision real"
+        raise click.UsageError(msg)
+    if box is not None and not line:
+        fixed_apart_from_box(at, box)
+
+
+def _rest(box: Mapping[str, Any], at: Mapping[str, float] | None) -> dict[str, float]:
+    """Return what ``--at`` fixes in the box: ``--solve`` may need values the box leaves free."""
+    return {name: value for name, value in (at or {}).items() if name not in box}
+
+
 def _area(
     boundary: Boundary,
     box: dict[str, tuple[float, float]],
-    at: dict[str, float] | None,
+    rest: dict[str, float],
     exact: bool,
     limits: dict[str, Any],
 ) -> Curve | Surface:
-    """Trace a curve, or a surface when the box has three free inputs.
-
-    Inputs that ``--at`` names and the box leaves free are free: ``--solve`` needed their value.
-    """
-    rest = {name: value for name, value in (at or {}).items() if name not in box}
+    """Trace a curve, or a surface when the box has three free inputs."""
     if sum(low != high for low, high in box.values()) == 3:
-        return boundary.surface(box, rest, **limits)
+        return boundary.surface(box, rest, exact=exact, **limits)
     return boundary.trace(box, rest, exact=exact, **limits)
 
 
 def _draw(
-    boundary: Boundary, line: Solutions | None, area: Curve | Surface | None, picture: str
+    boundary: Boundary,
+    line: Solutions | None,
+    area: Curve | Surface | None,
+    box: dict[str, tuple[float, float]] | None,
+    at: dict[str, float] | None,
+    picture: str,
 ) -> None:
     from nneq import plotting
     from nneq.boundary.results import Surface
 
-    title = boundary.problem.title
-    if isinstance(area, Surface):
-        display = plotting.plot_surface(area, title=title)
-    elif area is not None:
-        display = plotting.plot_curve(area, title=title)
+    question = boundary.problem.title
+    sides = plotting.side_names(boundary)
+    if area is not None and box is not None:
+        rest = _rest(box, at)
+        fixed = {name: low for name, (low, high) in box.items() if low == high} | rest
+        names: tuple[str, ...] = area.names
+        if isinstance(area, Surface):
+            display = plotting.plot_surface(area)
+        else:
+            values = plotting.in_plane(boundary, box, rest)
+            display = plotting.plot_curve(area, evaluate=values, sides=sides)
+        if line is not None and not plotting.mark_solutions(
+            display, boundary, line, box, rest, at=at
+        ):
+            print(
+                "nneq: note: the solutions lie outside the box's slice and are not drawn",
+                file=sys.stderr,
+            )
     elif line is not None:
-        display = plotting.plot_line(line, plotting.along_line(boundary, line), title=title)
+        fixed, names = at or {}, (line.variable,)
+        values = plotting.along_line(boundary, line, at)
+        display = plotting.plot_line(line, values, sides=sides)
     else:
         return
+    title = plotting.title_of(question, fixed)
+    plotting.label(display.ax_, plotting.axis_names(boundary, names), title)
     display.save(picture)
 
 
@@ -186,8 +246,9 @@ def _show_function(boundary: Boundary) -> None:
     if reduced.layout.term_count > _MOST_TERMS:
         print("the reduced function is long; ask with --solve, --box, or see nneq equations")
         return
-    print("the boundary is where the last line is 0:\n")
-    print(reduced.text())
+    print(f"{boundary.problem.title} where g = 0:\n")
+    # The one output of the reduced network is no output of the model.
+    print(re.sub(r"^\w+ = (?!.*^\w+ = )", "g = ", reduced.text(), flags=re.MULTILINE | re.DOTALL))
     print("\nsolve it with --solve x_1 --at ..., or trace it with --box x_1=-3:3,x_2=-3:3")
 
 
@@ -212,20 +273,28 @@ def show_solutions(line: Solutions) -> None:
         for k, root in enumerate(line[:_MOST_ROWS], start=1)
     ]
     heads = ["", f"{line.variable} =", "within", "crossing", "certificate"]
-    print_table(title, heads, rows, right=(0, 2))
+    if rows:
+        print_table(title, heads, rows, right=(0, 2))
+    else:
+        print(f"{clean(title)}\n")
     if len(line) > _MOST_ROWS:
         print(f"... and {len(line) - _MOST_ROWS:,} more (--json lists all)\n")
     for start, end in line.identical:
         print(f"equal everywhere on [{start!r}, {end!r}]")
     for start, end in line.undecided:
         print(f"not decided on [{start!r}, {end!r}]")
-    print(_claim(line.complete, line.status.value, "solutions"))
+    print(_claim(line, "solutions", nothing=not line and not line.identical))
 
 
-def _claim(complete: bool, message: str, what: str) -> str:
-    if complete and not message:
+def _claim(found: Solutions | Curve | Surface, what: str, *, nothing: bool) -> str:
+    """Return what is proven about what was not found, and how the computation ended."""
+    message = advice(found.status.value)
+    if found.complete and not message:
+        if nothing:
+            return "no solutions (proven)"
         return f"complete: there are no other {what} (proven)"
-    return f"not complete: {message}" if message else f"not complete: other {what} may exist"
+    start = "no solutions were found; not complete" if nothing else "not complete"
+    return f"{start}: {message or f'{what} may exist that were not found'}"
 
 
 def _show_area(area: Curve | Surface) -> None:
@@ -233,17 +302,32 @@ def _show_area(area: Curve | Surface) -> None:
 
     names = ", ".join(area.names)
     if isinstance(area, Curve):
+        title, nothing = f"the curve in ({names})", not (area.components or area.ties)
         rows = [
             [k, "closed" if part.closed else "open", f"{part.length:.6g}", len(part.points)]
             for k, part in enumerate(area.components[:_MOST_ROWS], start=1)
         ]
-        heads = ["", "component", "length", "points"]
-        print_table(f"the curve in ({names})", heads, rows, right=(0, 2, 3))
-        if area.ties:
-            print(f"{len(area.ties)} areas in which both are equal everywhere")
+        heads, right = ["", "component", "length", "points"], [0, 2, 3]
     else:
+        title = f"the surface in ({names})"
+        nothing = not (len(area.faces) or area.ties or area.isolated)
         rows = [["vertices", len(area.vertices)], ["triangles", len(area.faces)]]
-        print_table(f"the surface in ({names})", ["", ""], rows, right=(1,))
+        heads, right = ["", ""], [1]
+    if nothing:
+        print(f"{title}\n")
+    else:
+        print_table(title, heads, rows, right=right)
+    if len(area.ties) and isinstance(area, Curve):
+        print(f"{_count(len(area.ties), 'area')} in which both are equal everywhere")
     if area.undecided:
-        print(f"{len(area.undecided)} boxes are not decided (--json lists them)")
-    print(area.words or _claim(area.complete, area.status.value, "parts"))
+        count = len(area.undecided)
+        boxes = _count(count, "box", "boxes")
+        print(f"{boxes} {'is' if count == 1 else 'are'} not decided (--json lists them)")
+    if area.words and not nothing:
+        print(advice(area.words))
+    if nothing or not area.words or area.status.value:
+        print(_claim(area, "parts", nothing=nothing))
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

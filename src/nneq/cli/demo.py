@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nneq.cli.show import debug_option, print_table
+from nneq.cli.words import Command
 from nneq.errors import MissingDependencyError, problems_message
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _BOX = {"x_1": (-2.0, 3.0), "x_2": (-1.5, 2.0)}
 _BITS = 256
 
 
-@click.command("demo")
+@click.command("demo", cls=Command)
 @click.option(
     "-d",
     "--directory",

@@ -6,12 +6,12 @@ import click
 
 from nneq.cli.model import model_path
 from nneq.cli.show import debug_option, model_argument, output_option, write_text
-from nneq.cli.words import output_or_level
+from nneq.cli.words import Command, advice, output_or_level
 
 __all__ = ["command"]
 
 
-@click.command("derive")
+@click.command("derive", cls=Command)
 @model_argument
 @click.argument("first", metavar="OUTPUT")
 @click.argument("second", metavar="OUTPUT_OR_LEVEL")
@@ -27,4 +27,4 @@ def command(model: str, first: str, second: str, style: str, target: str | None)
     with model_path(model) as path:
         boundary = to_equations(path).boundary(first, output_or_level(second))
         steps = boundary.derivation()
-    write_text(steps.latex() if style == "latex" else str(steps), target, model)
+    write_text(advice(steps.latex() if style == "latex" else str(steps)), target, model)

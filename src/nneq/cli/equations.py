@@ -16,6 +16,7 @@ from nneq.cli.show import (
     text_target,
     write_text,
 )
+from nneq.cli.words import Command
 
 if TYPE_CHECKING:
     from nneq import Equations
@@ -26,7 +27,7 @@ _FORMATS = ("text", "latex", "json")
 _FORMS = ("system", "matrix", "expression")
 
 
-@click.command("equations")
+@click.command("equations", cls=Command)
 @model_argument
 @output_option
 @click.option("--format", "style", type=click.Choice(_FORMATS), default="text", show_default=True)
@@ -51,6 +52,10 @@ def command(
     """Print the equations of MODEL, or write them with -o FILE."""
     from nneq.api.importing import to_equations
 
+    if style == "json" and (form or outputs):
+        given = " and ".join(["--form"] * bool(form) + ["--output"] * bool(outputs))
+        msg = f"--format json prints the whole network; {given} needs --format text or latex"
+        raise click.UsageError(msg)
     if outputs and form in {"system", "matrix"}:
         msg = "--output gives single expressions; leave --form out, or ask for --form expression"
         raise click.UsageError(msg)

@@ -133,7 +133,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
                 warnings.simplefilter("ignore", kind)
             status = _run(arguments)
     except NneqError as error:
-        _fail(str(error))
+        from nneq.cli.words import advice
+
+        _fail(advice(str(error)))
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does: nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -9,13 +9,14 @@ import click
 
 from nneq.cli.model import STANDARD_INPUT, model_path
 from nneq.cli.show import debug_option, json_option, model_argument, print_json, print_table
+from nneq.cli.words import Command
 
 __all__ = ["command"]
 
 _MOST_ROWS = 200
 
 
-@click.command("inspect")
+@click.command("inspect", cls=Command)
 @model_argument
 @json_option
 @debug_option

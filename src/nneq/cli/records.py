@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nneq.cli.words import advice
+
 if TYPE_CHECKING:
     from nneq.boundary.pwl.forms import BoundaryPiece
     from nneq.boundary.results import (
@@ -28,7 +30,7 @@ def _certificate(found: Certificate) -> dict[str, Any]:
 
 
 def _status(status: Status) -> dict[str, str]:
-    return {"code": status.name.lower(), "message": status.value}
+    return {"code": status.name.lower(), "message": advice(status.value)}
 
 
 def _box(box: Box) -> list[list[float]]:
@@ -82,7 +84,7 @@ def curve_record(found: Curve) -> dict[str, Any]:
         "ties": list(found.ties),
         "certificate": _certificate(found.certificate),
         "status": _status(found.status),
-        "words": found.words,
+        "words": advice(found.words),
     }
 
 
@@ -99,7 +101,7 @@ def surface_record(found: Surface) -> dict[str, Any]:
         "isolated": list(found.isolated),
         "certificate": _certificate(found.certificate),
         "status": _status(found.status),
-        "words": found.words,
+        "words": advice(found.words),
     }
 
 

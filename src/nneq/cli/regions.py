@@ -16,7 +16,15 @@ from nneq.cli.show import (
     print_json,
     print_table,
 )
-from nneq.cli.words import output_or_level, read_at, read_box
+from nneq.cli.words import (
+    Command,
+    advice,
+    asked,
+    fixed_apart_from_box,
+    output_or_level,
+    read_at,
+    read_box,
+)
 
 if TYPE_CHECKING:
     from nneq.boundary.results import PiecewiseBoundary
@@ -28,16 +36,19 @@ _MOST_ROWS = 30
 _DIGITS = 6
 
 
-@click.command("regions")
+@click.command("regions", cls=Command)
 @model_argument
 @click.option(
     "--box",
     callback=read_box,
+    multiple=True,
     metavar="x_1=-3:3,...",
     required=True,
     help="The intervals of two to six inputs.",
 )
-@click.option("--at", callback=read_at, metavar="x_3=0.3,...", help="The other inputs.")
+@click.option(
+    "--at", callback=read_at, multiple=True, metavar="x_3=0.3,...", help="The other inputs."
+)
 @click.option(
     "--between",
     nargs=2,
@@ -80,19 +91,29 @@ def command(
     from nneq.api.importing import to_equations
     from nneq.boundary.results import Budget
 
+    fixed_apart_from_box(at, box)
     if picture is not None:
+        free = sum(low != high for low, high in box.values())
+        if free != 2:
+            msg = f"--plot draws two free inputs, --box has {free}; fix the others with --at"
+            raise click.UsageError(msg)
         plot_target(picture, model)
     with model_path(model) as path:
         equations = to_equations(path)
         second = output_or_level(between[1])
-        if len(equations.outputs) == 1 and second == "z_2":
+        if len(equations.outputs) == 1 and not asked("between"):
             second = 0.0
         budget = Budget(seconds=math.inf if seconds is None else seconds)
-        found = equations.boundary(between[0], second).regions(box, at, limit=limit, budget=budget)
+        boundary = equations.boundary(between[0], second)
+        found = boundary.regions(box, at, limit=limit, budget=budget)
         if picture is not None:
             from nneq import plotting
 
-            plotting.plot_regions(found).save(picture)
+            fixed = {name: low for name, (low, high) in box.items() if low == high} | (at or {})
+            display = plotting.plot_regions(found, question=boundary.problem.title)
+            title = plotting.title_of("linear regions", fixed)
+            plotting.label(display.ax_, plotting.axis_names(boundary, found.names), title)
+            display.save(picture)
     if as_json:
         from nneq.cli.records import regions_record
 
@@ -113,7 +134,7 @@ def _show(found: PiecewiseBoundary, title: str) -> None:
         ["certificate", type(found.certificate).__name__.lower()],
     ]
     if found.status.value:
-        rows.append(["status", found.status.value])
+        rows.append(["status", advice(found.status.value)])
     print_table(f"In the box of {', '.join(found.names)}", ["", ""], rows)
     if found.pieces:
         shown = [

@@ -6,11 +6,12 @@ import click
 
 from nneq.cli.model import model_path
 from nneq.cli.show import debug_option, json_option, model_argument, print_json, print_table
+from nneq.cli.words import Command
 
 __all__ = ["command"]
 
 
-@click.command("verify")
+@click.command("verify", cls=Command)
 @model_argument
 @click.option(
     "--samples",
