@@ -174,6 +174,8 @@ def test_what_the_grid_cannot_see_is_not_made_up():
         assert found["boundary_complete"] == float(monitored)
         names = ("components", "closed", "length", "shift")
         assert [math.isnan(found[f"boundary_{name}"]) for name in names] == [not monitored] * 4
+        again = recorder.step(networks[1], 2)
+        assert [math.isnan(again[f"boundary_{name}"]) for name in names] == [not monitored] * 4
 
 
 def test_a_grid_that_missed_a_proven_piece_is_not_used():

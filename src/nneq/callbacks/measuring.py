@@ -165,7 +165,6 @@ class Measurer:
         proven = traced = False
         if sketch and self._trusted:
             still = self._values is not None and np.array_equal(grid, self._values)
-            still = still and self.components is not None
             found = self.components if still else sketched(network, part, grid)
         if not sketch or (found is None and must):
             curve = _finished(boundary.trace(intervals, fixed, budget=budget))
@@ -187,7 +186,7 @@ class Measurer:
                 values["boundary_regions"] = (
                     float(len(cells.regions)) if cells.complete else math.nan
                 )
-        self.classes, self._values = classes, grid
+        self.classes, self._values = classes, None if found is None else grid
         record["areas"] = areas.tolist()
         return proven, traced
 
