@@ -265,7 +265,7 @@ def test_bad_pictures(options, message):
 
 
 def test_a_record_that_runs_out_of_time_invents_no_movement(monkeypatch):
-    """Half a curve is not compared: the last one is moved along; half the solutions say NaN."""
+    """Half a curve is not compared: the grid says it instead; half the solutions say NaN."""
     from nneq.api.boundary import Boundary
 
     recorder = BoundaryRecorder(box=BOX, max_seconds=9)

@@ -6,7 +6,6 @@ on a grid of cell centres.  What is proven (components, roots) comes from the en
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +19,6 @@ __all__ = [
     "changed_share",
     "diagonal",
     "events",
-    "grid_points",
     "hausdorff",
     "point_distances",
     "sampled",
@@ -46,17 +44,41 @@ def sampled(points: Array, closed: bool, spacing: float) -> Array:
         spacing: largest distance between neighbours, in input units.
     """
     ring = np.vstack([points, points[:1]]) if closed and len(points) > 1 else points
-    parts = []
-    for start, end in itertools.pairwise(ring):
-        count = max(1, math.ceil(math.dist(start, end) / spacing))
-        parts.append(start + np.arange(count)[:, None] / count * (end - start))
-    parts.append(ring[-1:])
-    return np.concatenate(parts)
+    steps = np.diff(ring, axis=0)
+    counts = np.maximum(1, np.ceil(np.linalg.norm(steps, axis=1) / spacing)).astype(int)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    shares = (np.arange(len(first)) - first) / np.repeat(counts, counts)
+    inner = np.repeat(ring[:-1], counts, axis=0) + shares[:, None] * np.repeat(
+        steps, counts, axis=0
+    )
+    return np.concatenate([inner, ring[-1:]])
 
 
 def _cloud(components: Sequence[Component], spacing: float) -> Array:
     clouds = [sampled(c.points, c.closed, spacing) for c in components if len(c.points)]
     return np.concatenate(clouds) if clouds else np.zeros((0, 2))
+
+
+class _Target:
+    """A curve that distances are measured to: the nearest sample and the segments beside it."""
+
+    def __init__(self, components: Sequence[Component], spacing: float) -> None:
+        clouds = [sampled(c.points, c.closed, spacing) for c in components if len(c.points)]
+        self.cloud = np.concatenate(clouds)
+        self._before = np.concatenate([np.vstack([c[:1], c[:-1]]) for c in clouds])
+        self._after = np.concatenate([np.vstack([c[1:], c[-1:]]) for c in clouds])
+        self._tree = cKDTree(self.cloud)
+
+    def distances(self, points: Array) -> Array:
+        gaps, nearest = self._tree.query(points)
+        here = self.cloud[nearest]
+        for there in (self._before[nearest], self._after[nearest]):
+            step = there - here
+            size = (step * step).sum(axis=1)
+            share = ((points - here) * step).sum(axis=1) / np.where(size > 0, size, 1.0)
+            foot = here + np.clip(share, 0.0, 1.0)[:, None] * step
+            gaps = np.minimum(gaps, np.linalg.norm(points - foot, axis=1))
+        return np.asarray(gaps)
 
 
 def hausdorff(old: Sequence[Component], new: Sequence[Component], box: Box) -> float:
@@ -66,14 +88,14 @@ def hausdorff(old: Sequence[Component], new: Sequence[Component], box: Box) -> f
     The polylines are sampled at 1/400 of the diagonal, which bounds the error.
     """
     size = diagonal(box)
-    first, second = (_cloud(curve, size * _SPACING) for curve in (old, new))
-    if not len(first) and not len(second):
+    old, new = ([c for c in curve if len(c.points)] for curve in (old, new))
+    if not old and not new:
         return 0.0
-    if not len(first) or not len(second):
+    if not old or not new:
         return size
-    there = cKDTree(second).query(first)[0].max()
-    back = cKDTree(first).query(second)[0].max()
-    return float(max(there, back))
+    first, second = (_Target(curve, size * _SPACING) for curve in (old, new))
+    there, back = second.distances(first.cloud), first.distances(second.cloud)
+    return float(max(there.max(), back.max()))
 
 
 def events(old: Sequence[Component], new: Sequence[Component], box: Box) -> dict[str, int]:
@@ -88,8 +110,9 @@ def events(old: Sequence[Component], new: Sequence[Component], box: Box) -> dict
     links: set[tuple[int, int]] = set()
     for swap in (False, True):
         sources, targets = clouds[::-1] if swap else clouds
+        trees = [cKDTree(target) for target in targets]
         for k, cloud in enumerate(sources):
-            gaps = [float(cKDTree(t).query(cloud)[0].mean()) for t in targets]
+            gaps = [float(tree.query(cloud)[0].mean()) for tree in trees]
             if gaps and min(gaps) <= _LINK * size:
                 j = int(np.argmin(gaps))
                 links.add((j, k) if swap else (k, j))
@@ -113,16 +136,6 @@ def _groups(links: set[tuple[int, int]]) -> list[tuple[set[int], set[int]]]:
     return groups
 
 
-def grid_points(box: Box, count: int) -> Array:
-    """Return the centres of ``count x count`` cells, shape ``(count**2, 2)``."""
-    axes = [
-        low + (np.arange(count) + 0.5) / count * (high - low)
-        for low, high in zip(box.low, box.high, strict=True)
-    ]
-    first, second = np.meshgrid(*axes, indexing="ij")
-    return np.stack([first.ravel(), second.ravel()], axis=1)
-
-
 def changed_share(old: Array | None, new: Array) -> float:
     """Return the share of grid cells whose class changed; 1 when there is no earlier epoch."""
     return 1.0 if old is None else float((old != new).mean())
@@ -130,7 +143,7 @@ def changed_share(old: Array | None, new: Array) -> float:
 
 def point_distances(points: Array, components: Sequence[Component], box: Box) -> Array:
     """Return every point's distance to the curve (inf without a curve), shape ``(k,)``."""
-    cloud = _cloud(components, diagonal(box) * _SPACING)
-    if not len(cloud):
+    kept = [c for c in components if len(c.points)]
+    if not kept:
         return np.full(len(points), np.inf)
-    return np.asarray(cKDTree(cloud).query(points)[0])
+    return _Target(kept, diagonal(box) * _SPACING).distances(points)

@@ -11,17 +11,17 @@ import numpy as np
 from nneq.api.boundary import Boundary
 from nneq.api.equations import Equations
 from nneq.api.framing import BoxLike, Slice
-from nneq.boundary.results import Budget, Component, Curve, Solutions, Status
+from nneq.boundary.results import Budget, Component, Solutions, Status
 from nneq.callbacks import measures
-from nneq.callbacks.follow import followed
 from nneq.callbacks.settings import Settings
+from nneq.callbacks.sketch import agrees, cell_points, grid_values, sketched
 from nneq.errors import NneqError
 
 __all__ = ["Measurer", "keys_of"]
 
 Array = np.ndarray[Any, Any]
 
-_GRID = 96
+_SPREAD = 61  # every so many cells: 152 of them, all over the box
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -46,6 +46,8 @@ def _margin_key(quantile: float) -> str:
 class Measurer:
     """Measures one boundary after another and knows the one before.
 
+    ``components`` is the curve measured last; ``seen`` is this epoch's, empty if not measured.
+
     Args:
         settings: what is measured.
     """
@@ -60,6 +62,9 @@ class Measurer:
         """Leave the earlier epochs behind."""
         self.components: tuple[Component, ...] | None = None
         self.classes: Array | None = None
+        self.seen: tuple[Component, ...] = ()
+        self._values: Array | None = None
+        self._trusted = True
         self._roots: tuple[Array, ...] | None = None
 
     def pose(self, equations: Equations) -> Boundary:
@@ -109,27 +114,33 @@ class Measurer:
         values: dict[str, float],
         record: dict[str, Any],
         *,
-        follow: bool,
-    ) -> bool:
-        """Fill in the numbers and the record of one epoch; return whether all is proven.
+        sketch: bool,
+        must: bool = False,
+    ) -> tuple[bool, bool]:
+        """Fill in the numbers and the record of one epoch; return whether it is proven, and traced.
 
         Args:
             boundary: the question, of this epoch's model.
             budget: what each proven answer may take.
-            values: the numbers, to be filled in.
+            values: the numbers, to be filled in; NaN where something was not measured.
             record: curve, areas, events and solutions, to be filled in.
-            follow: move the last curve along instead of tracing, and prove nothing.
+            sketch: read the curve off the grid instead of tracing, and prove nothing.
+            must: what cannot be read off the grid is traced or solved after all.
 
         Raises:
             KeyboardInterrupt: Ctrl-C came while an answer was computed.
         """
-        complete = not follow
+        complete, traced = not sketch, not sketch
         if self.slice is not None:
-            complete &= self._curve(boundary, self.slice, budget, values, record, follow)
-        if self.settings.solve_for is not None and not follow:
-            complete &= self._solutions(boundary, budget, values, record)
+            complete, traced = self._curve(
+                boundary, self.slice, budget, values, record, sketch=sketch, must=must
+            )
+        if self.settings.solve_for is not None:
+            values["boundary_roots"] = math.nan
+            if traced or must:
+                complete &= self._solutions(boundary, budget, values, record)
         values["boundary_terms"] = float(_terms(boundary))
-        return complete
+        return complete, traced
 
     def _curve(
         self,
@@ -138,63 +149,109 @@ class Measurer:
         budget: Budget,
         values: dict[str, float],
         record: dict[str, Any],
-        follow: bool,
-    ) -> bool:
+        *,
+        sketch: bool,
+        must: bool,
+    ) -> tuple[bool, bool]:
+        """Measure the curve and the areas; return whether the curve is proven, and traced."""
         fixed = dict(zip(boundary.frame.inputs, part.origin.tolist(), strict=True))
         fixed = {k: v for k, v in fixed.items() if k not in part.names}
         ends = zip(part.box.low, part.box.high, strict=True)
         intervals = dict(zip(part.names, ends, strict=True))
-        size, before = measures.diagonal(part.box), self.components
-        curve = None if follow else _finished(boundary.trace(intervals, fixed, budget=budget))
-        if curve is None or (before and curve.status is Status.BUDGET):  # half a curve has no shift
-            moved = followed(boundary.problem.network, part, before or ())
-            curve = Curve(moved, (part.names[0], part.names[1]), part.box, complete=False)
-        values["boundary_components"] = float(len(curve.components))
-        values["boundary_closed"] = float(sum(c.closed for c in curve.components))
-        values["boundary_length"] = curve.length
-        values["boundary_shift"] = (
-            size if before is None else measures.hausdorff(before, curve.components, part.box)
-        )
-        happened = {} if before is None else measures.events(before, curve.components, part.box)
-        classes, count = self._classes(boundary, part)
+        network = boundary.problem.network
+        grid = grid_values(network, part)
+        classes, count = self._classes(boundary, part, grid)
+        found: tuple[Component, ...] | None = None
+        proven = traced = False
+        if sketch and self._trusted:
+            still = self._values is not None and np.array_equal(grid, self._values)
+            found = self.components if still else sketched(network, part, grid)
+        if not sketch or (found is None and must):
+            curve = _finished(boundary.trace(intervals, fixed, budget=budget))
+            proven, traced, seen = bool(curve.complete), True, sketched(network, part, grid)
+            if curve.status is Status.BUDGET:  # half a curve has no length and no shift
+                found = seen if self._trusted else None
+            else:
+                self._trusted, found = agrees(seen, curve.components), curve.components
+        self._numbers(part, found, values, record)
         values["boundary_changed_area"] = measures.changed_share(self.classes, classes)
         areas = np.bincount(classes, minlength=count) / classes.size
         values["boundary_area_1"] = float(areas[0])
         if self.settings.data is not None:
-            self._margins(boundary, part, curve, values)
-        if self.settings.regions and not follow:
-            found = _finished(boundary.regions(intervals, fixed, budget=budget))
-            values["boundary_regions"] = float(len(found.regions)) if found.complete else math.nan
-        self.components, self.classes = curve.components, classes
-        record["curve"] = [
-            {"closed": c.closed, "points": c.points.tolist()} for c in curve.components
-        ]
+            self._margins(boundary, part, found, values)
+        if self.settings.regions:
+            values["boundary_regions"] = math.nan
+            if traced:
+                cells = _finished(boundary.regions(intervals, fixed, budget=budget))
+                values["boundary_regions"] = (
+                    float(len(cells.regions)) if cells.complete else math.nan
+                )
+        self.classes, self._values = classes, None if found is None else grid
+        record["areas"] = areas.tolist()
+        return proven, traced
+
+    def _numbers(
+        self,
+        part: Slice,
+        found: tuple[Component, ...] | None,
+        values: dict[str, float],
+        record: dict[str, Any],
+    ) -> None:
+        """Fill in what is said about the curve; NaN for one that was not measured."""
+        before, nan = self.components, math.nan
+        self.seen = found or ()
+        values.update(
+            boundary_components=nan if found is None else float(len(found)),
+            boundary_closed=nan if found is None else float(sum(c.closed for c in found)),
+            boundary_length=nan if found is None else float(sum(c.length for c in found)),
+            boundary_shift=nan,
+        )
+        record["events"] = {}
+        if found is not None:
+            values["boundary_shift"] = measures.diagonal(part.box)
+            if before is not None:
+                values["boundary_shift"] = measures.hausdorff(before, found, part.box)
+                if self.settings.jsonl is not None:  # nothing else holds them
+                    record["events"] = measures.events(before, found, part.box)
+            self.components = found
+        record["curve"] = [{"closed": c.closed, "points": c.points.tolist()} for c in self.seen]
         record["box"] = [list(part.box.low), list(part.box.high)]
         record["names"] = list(part.names)
-        record["areas"] = areas.tolist()
-        record["events"] = happened
-        return bool(curve.complete)
 
-    def _classes(self, boundary: Boundary, part: Slice) -> tuple[Array, int]:
+    def _classes(self, boundary: Boundary, part: Slice, grid: Array) -> tuple[Array, int]:
         """Return the class of every cell of the grid, and the number of classes."""
-        grid = measures.grid_points(part.box, _GRID)
-        points = part.origin + grid @ part.directions.T
-        outputs = boundary.equations(points)
-        if not np.isfinite(outputs).all():
+        inner, points = grid[1:-1, 1:-1].ravel(), cell_points(part)
+        level, count = not isinstance(boundary.second, str), len(boundary.frame.outputs)
+        if level or count == 2:  # the sign of g says it; two infinite outputs have g = 0
+            points = points[::_SPREAD]
+        scores = boundary.equations(points)
+        finite = np.isfinite(scores).all() and np.isfinite(grid).all()
+        if level:
+            classes, count = (inner < 0).astype(int), 2
+        elif count == 2:
+            first = boundary.frame.output(boundary.first)
+            classes = np.where(inner > 0, first, np.where(inner < 0, 1 - first, 0))
+        else:
+            classes = np.asarray(scores.argmax(axis=1))
+        if not finite:
             msg = "an output is not a finite number in the box; the weights may have exploded"
             raise NneqError(msg)
-        if isinstance(boundary.second, str):
-            return np.asarray(outputs.argmax(axis=1)), outputs.shape[1]
-        place = boundary.frame.output(boundary.first)
-        return np.asarray(outputs[:, place] < boundary.second).astype(int), 2
+        return classes, count
 
     def _margins(
-        self, boundary: Boundary, part: Slice, curve: Curve, values: dict[str, float]
+        self,
+        boundary: Boundary,
+        part: Slice,
+        curve: tuple[Component, ...] | None,
+        values: dict[str, float],
     ) -> None:
         """Distances of the data to the curve; in more than two inputs, first order."""
         data = np.asarray(self.settings.data, dtype=np.float64)
+        if data.shape[1] == 2 and curve is None:
+            values.update((_margin_key(q), math.nan) for q in _QUANTILES)
+            return
         if data.shape[1] == 2:
-            distances = measures.point_distances(data, curve.components, part.box)
+            distances = measures.point_distances(data, curve or (), part.box)
         else:
             from nneq.semantics.gradient import value_and_gradient
 

@@ -10,18 +10,20 @@ from nneq.callbacks.settings import Settings
 
 __all__ = ["Due", "Purse"]
 
-Due = Literal["trace", "follow"]
+Due = Literal["trace", "sketch"]
 
-_TRACED, _FOLLOWED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
+_TRACED, _SKETCHED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
 _FIRST = 10.0
+_CHEAP, _NEW = 1.5, 0.3  # a trace at most so many sketches; weight of the newest cost
 _LEAST, _LEAST_MONITORED = 1e-3, 1.0
 
 
 class Purse:
     """Keeps the books of one training run, in seconds of wall-clock time.
 
-    Tracing and following have a purse each, so that following never eats up what a trace is saved
-    for.  What failed is paid for like what succeeded.
+    Traces and sketches (curves read off a grid) have a purse each, so that sketches never eat up
+    what a trace is saved for; where a trace is about as cheap, it takes the place of the sketch and
+    both purses are its own.  What failed is paid for like what succeeded.
 
     Args:
         settings: ``every``, ``max_seconds`` and ``monitored`` count here.
@@ -33,10 +35,11 @@ class Purse:
         self.trained = self.spent = 0.0
         self.records = 0
         self._every, self._limit = settings.every, settings.max_seconds
-        self._monitored = monitored
+        self.monitored = monitored
         self._tried = False
-        self._used: dict[Due, float] = {"trace": 0.0, "follow": 0.0}
-        self._cost: dict[Due, float] = {"trace": 0.0, "follow": 0.0}
+        self._used: dict[Due, float] = {"trace": 0.0, "sketch": 0.0}
+        self._cost: dict[Due, float] = {"trace": 0.0, "sketch": 0.0}
+        self._usual: dict[Due, float] = {}
         self._began: float | None = None
 
     def begin(self) -> None:
@@ -54,21 +57,20 @@ class Purse:
         return epoch % self._every == 0
 
     def due(self, epoch: int, *, curve: bool) -> Due | None:
-        """What there is time for: a proven record, the last curve moved along, or nothing.
+        """What there is time for: a proven record, one read off the grid, or nothing.
 
         Args:
             epoch: its number.
-            curve: whether there is a curve to move along.
+            curve: whether curves are asked for, so that there is something to read off a grid.
         """
+        instead: Due = "sketch" if curve and not self._as_cheap else "trace"
         if self.regular(epoch):
             if not self._tried or self._limit is not None or self._left >= self._cost["trace"]:
                 return "trace"
-            saved = _FOLLOWED * self.trained - self._used["follow"]
-            if curve and saved >= self._cost["follow"]:
-                return "follow"
-        if self._monitored:
-            return "follow" if curve else "trace"
-        return None
+            saved = _SKETCHED * self.trained - self._used["sketch"]
+            if instead == "sketch" and saved >= self._cost["sketch"]:
+                return "sketch"
+        return instead if self.monitored else None
 
     def pay(self, kind: Due, seconds: float, *, failed: bool = False) -> None:
         """Take from the purse what a record of this kind has cost.
@@ -78,9 +80,19 @@ class Purse:
         self._tried = True
         self._used[kind] += seconds
         self._cost[kind] = max(seconds, self._cost[kind]) if failed else seconds
+        usual = self._usual.get(kind, seconds)
+        self._usual[kind] = usual + _NEW * (seconds - usual)
+
+    @property
+    def _as_cheap(self) -> bool:
+        """Whether a trace usually costs about as much as a sketch, as far as both are known."""
+        known = len(self._usual) == 2
+        return known and self._usual["trace"] <= _CHEAP * self._usual["sketch"]
 
     @property
     def _left(self) -> float:
+        if self._as_cheap:
+            return (_TRACED + _SKETCHED) * self.trained - sum(self._used.values())
         return _TRACED * self.trained - self._used["trace"]
 
     @property
@@ -94,7 +106,7 @@ class Purse:
             return Budget(seconds=self._limit)
         if not self._tried:
             return Budget(seconds=_FIRST)  # the first record is always made
-        least = _LEAST_MONITORED if self._monitored else _LEAST
+        least = _LEAST_MONITORED if self.monitored else _LEAST
         return Budget(seconds=max(self._left, 2 * self._cost["trace"], least))
 
     @property

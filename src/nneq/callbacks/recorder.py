@@ -136,8 +136,8 @@ class BoundaryRecorder:
         try:
             with np.errstate(all="ignore"):
                 measurer.forget()
-                for follow in (False, True)[: 2 if measurer.slice is not None else 1]:
-                    measurer.measure(boundary, budget, {}, {}, follow=follow)
+                for sketch in (False, True)[: 2 if measurer.slice is not None else 1]:
+                    measurer.measure(boundary, budget, {}, {}, sketch=sketch)
                 self._describe(boundary, 0)
         except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
             self._warn_once("recording the boundary", error)
@@ -172,7 +172,7 @@ class BoundaryRecorder:
         self._purse.end()
         found = {key: self._values.get(key, math.nan) for key in self.keys}
         found.update(dict.fromkeys(_MOVEMENTS, math.nan), boundary_complete=0, boundary_seconds=0)
-        due = self._purse.due(epoch, curve=bool(self._measurer.components))
+        due = self._purse.due(epoch, curve=self.settings.box is not None)
         if due is not None:
             try:
                 with np.errstate(all="ignore"):
@@ -200,7 +200,7 @@ class BoundaryRecorder:
 
     @property
     def records(self) -> int:
-        """The number of epochs traced so far (not those that followed or repeated the last)."""
+        """The number of epochs traced so far (not those read off the grid or repeated)."""
         return self._purse.records
 
     def close(self) -> None:
@@ -212,20 +212,22 @@ class BoundaryRecorder:
     # ------------------------------------------------------------------ one record
     def _record(self, model: Any, epoch: int, due: Due) -> dict[str, float]:
         started = time.monotonic()
-        follow = due == "follow"
+        sketch = due == "sketch"
         boundary = self._measurer.pose(self._read(model))
         values = {key: self._values.get(key, math.nan) for key in self.keys}
-        record: dict[str, Any] = {"between": list(self.settings.between), "followed": follow}
-        complete = self._measurer.measure(
-            boundary, self._purse.budget, values, record, follow=follow
+        record: dict[str, Any] = {"between": list(self.settings.between)}
+        must = self._purse.monitored
+        complete, traced = self._measurer.measure(
+            boundary, self._purse.budget, values, record, sketch=sketch, must=must
         )
+        record["followed"] = not traced  # the name in files since curves were followed
         values["boundary_complete"] = float(complete)
         regular = self._purse.regular(epoch)
         if regular:
             record.update(self._describe(boundary, epoch))
         values["boundary_seconds"] = time.monotonic() - started
-        self._purse.pay(due, values["boundary_seconds"])
-        self._purse.records += not follow
+        self._purse.pay("trace" if traced else "sketch", values["boundary_seconds"])
+        self._purse.records += traced
         self._values = values
         if regular:
             self._write(epoch, values, record)
@@ -249,13 +251,13 @@ class BoundaryRecorder:
 
     def _draw(self, title: str) -> None:
         part, measurer = self._measurer.slice, self._measurer
-        if part is None or measurer.components is None:
+        if part is None or measurer.classes is None:
             return
         if self._live is None:
             from nneq.callbacks.pictures import LivePicture
 
             self._live = LivePicture(part.box.low, part.box.high, part.names)
-        lines = [(c.points, c.closed) for c in measurer.components]
+        lines = [(c.points, c.closed) for c in measurer.seen]
         self.picture = self._live.png(lines, measurer.classes, title)
 
     def _write(self, epoch: int, values: dict[str, float], record: dict[str, Any]) -> None:

@@ -29,8 +29,8 @@ class Settings:
             that say how far something moved are NaN.
         max_seconds: limit per epoch; None: 5 % of the training time so far, less what was used.
         monitored: training depends on the numbers (early stopping, say): they are measured in
-            every epoch, at least by moving the last curve along, whatever ``every`` and the 5 %
-            say.  The Keras and Lightning loggers find out by themselves.
+            every epoch, by a trace or on a grid, whatever ``every`` and the 5 % say.  The
+            Keras and Lightning loggers find out by themselves.
         csv: path of a CSV file.
         jsonl: path of a JSON-lines file, with curves and equations, for ``BoundaryHistory``.
         append: go on in files that are there; False: replace them.  A logger that is started
