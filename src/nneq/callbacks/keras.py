@@ -12,10 +12,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
 from nneq.callbacks.logger import AbstractLogger
-from nneq.errors import NneqError
+from nneq.errors import MissingDependencyError, NneqError
+
+try:
+    import keras
+except ModuleNotFoundError as missing:
+    msg = f"this logger needs keras ({missing}): pip install 'nneq[keras]'"
+    raise MissingDependencyError(msg) from missing
 
 __all__ = ["BoundaryLogger"]
 

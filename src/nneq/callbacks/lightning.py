@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import lightning
-
 from nneq.callbacks.logger import AbstractLogger
+from nneq.errors import MissingDependencyError
+
+try:
+    import lightning
+except ModuleNotFoundError as missing:
+    msg = f"this logger needs lightning ({missing}): pip install lightning"
+    raise MissingDependencyError(msg) from missing
 
 __all__ = ["BoundaryLogger"]
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import TrainerCallback
-
 from nneq.callbacks.logger import AbstractLogger
+from nneq.errors import MissingDependencyError
+
+try:
+    from transformers import TrainerCallback
+except ModuleNotFoundError as missing:
+    msg = f"this logger needs transformers ({missing}): pip install transformers"
+    raise MissingDependencyError(msg) from missing
 
 __all__ = ["BoundaryLogger"]
 
