@@ -30,7 +30,7 @@ from nneq.boundary.smooth.identical import LIMIT, vanishes
 from nneq.boundary.smooth.isolate import OPEN, Pieces, Runs, isolate, merge, quiet
 from nneq.boundary.smooth.rivals import Filter
 from nneq.boundary.smooth.roots import bracketed, enclose
-from nneq.semantics.ball import UNIT
+from nneq.semantics.ball import TINY, UNIT
 from nneq.semantics.slices import Slices
 
 __all__ = ["solve_lines"]
@@ -356,14 +356,25 @@ class _Answers:
         values = self._arb_values(line, guess)
         # the slope over the run is enough where the guess is as good as float64 gets
         first, last = newton(low, high, guess, values, runs.steep[places])
-        wide = np.flatnonzero(last - first > 8 * UNIT * np.maximum(1.0, np.abs(guess)))
-        if len(wide):
-            ends = enclose(self.slices, line[wide], low[wide], high[wide], guess[wide])
-            below, above, slopes = ends
-            below, above = newton(below, above, guess[wide], [values[k] for k in wide], slopes)
-            first[wide] = np.maximum(first[wide], below)
-            last[wide] = np.minimum(last[wide], above)
+        for find_slopes in (self._slopes, self._enclosing_slopes):
+            wide = np.flatnonzero(last - first > 8 * UNIT * np.maximum(1.0, np.abs(guess)))
+            if not len(wide):
+                break
+            ends = line[wide], first[wide], last[wide], guess[wide]
+            slopes = find_slopes(*ends)
+            first[wide], last[wide] = newton(*ends[1:], [values[k] for k in wide], slopes)
         return first, last
+
+    def _slopes(self, line: Array, low: Array, high: Array, guess: Array) -> Array:
+        """Return ends of the derivative between guesses and the ends around them, ``(R, 2)``."""
+        half = np.maximum(high - guess, guess - low) * (1 + 4 * UNIT) + TINY
+        arithmetic, (jet,) = self.slices.jets(line, guess[:, None], half[:, None])
+        (steep,) = arithmetic.slopes(jet)
+        return np.stack((steep.lower.reshape(-1), steep.upper.reshape(-1)), axis=1)
+
+    def _enclosing_slopes(self, line: Array, low: Array, high: Array, guess: Array) -> Array:
+        """Return the same over the enclosures that float64 proves by itself."""
+        return enclose(self.slices, line, low, high, guess)[2]
 
     def _arb_values(self, line: Array, points: Array) -> list[Any]:
         """Return ``g`` in Arb at points of lines."""

@@ -28,6 +28,7 @@ Array = np.ndarray[Any, Any]
 _UP = 1.0 + 64 * UNIT
 _OCTAVES = 120
 _ROWS = 256
+_AT_ONCE = 20
 _CORE = 1.0
 _PER_OCTAVE = 3
 _FAR = 63.0
@@ -266,7 +267,7 @@ def _quiet_beyond(
     live = [(side, k) for side in least for k in range(slices.lines)]
     octave = 0
     while live and octave < _OCTAVES and not clock.over:
-        count = min(_OCTAVES - octave, max(2, min(12, _ROWS // len(live))))
+        count = min(_OCTAVES - octave, max(2, min(_AT_ONCE, _ROWS // len(live))))
         octaves = np.arange(octave, octave + count)
         sides, lines = (np.repeat(part, count) for part in np.array(live).T)
         starts = np.concatenate([np.ldexp(least[side], octaves) for side, _ in live])
