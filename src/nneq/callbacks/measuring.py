@@ -165,7 +165,8 @@ class Measurer:
         proven = traced = False
         if sketch and self._trusted:
             still = self._values is not None and np.array_equal(grid, self._values)
-            found = self.components if still else sketched(network, part, grid)
+            last = self.components or ()
+            found = self.components if still else sketched(network, part, grid, last)
         if not sketch or (found is None and must):
             curve = _finished(boundary.trace(intervals, fixed, budget=budget))
             proven, traced, seen = bool(curve.complete), True, sketched(network, part, grid)

@@ -25,6 +25,7 @@ CELLS = 96
 _ROUNDS = 6
 _FEWEST = 12  # vertices of a closed component, which is then three cells wide
 _LENGTHS = 0.05
+_SMALL = 1e-10
 
 
 def grid_axes(box: Box) -> tuple[Array, Array]:
@@ -59,7 +60,9 @@ def _at(network: Network, part: Slice, points: Array) -> Array:
     return np.asarray(network(part.origin + points @ part.directions.T))[:, 0]
 
 
-def sketched(network: Network, part: Slice, values: Array) -> tuple[Component, ...] | None:
+def sketched(
+    network: Network, part: Slice, values: Array, last: Sequence[Component] = ()
+) -> tuple[Component, ...] | None:
     """Return the curve as the grid sees it, or None where the grid is too coarse for it.
 
     It is too coarse where the signs around a cell alternate, where a strip is one node thin over
@@ -70,6 +73,7 @@ def sketched(network: Network, part: Slice, values: Array) -> tuple[Component, .
         network: ``g``, one output of shape ``(1,)``.
         part: the slice and its box.
         values: ``g`` on the grid, from :func:`grid_values`.
+        last: the curve of an epoch before: where the search for each vertex starts.
 
     Guarantee: numerical; the vertices lie on ``g = 0``, the topology is that of the grid.
     """
@@ -87,7 +91,8 @@ def sketched(network: Network, part: Slice, values: Array) -> tuple[Component, .
     p, q, r, s = a[i, j], b[i, j], c[i, j], d[i, j]
     pairs = edges[np.stack([p != q, q != r, r != s, s != p], axis=1)].reshape(-1, 2)
     names, ends = np.unique(pairs, return_inverse=True)
-    points = _crossings(network, part, values, names)
+    near = np.concatenate([c.points for c in last]) if last else np.zeros((0, 2))
+    points = _crossings(network, part, values, names, near)
     found = [Component(points[line], closed) for line, closed in _lines(ends.reshape(-1, 2))]
     if any(component.closed and len(component.points) < _FEWEST for component in found):
         return None
@@ -108,10 +113,11 @@ def _thin(signs: Array) -> bool:
     return False
 
 
-def _crossings(network: Network, part: Slice, values: Array, names: Array) -> Array:
+def _crossings(network: Network, part: Slice, values: Array, names: Array, near: Array) -> Array:
     """Return where ``g`` is zero on the named edges, whose ends differ in sign, ``(k, 2)``.
 
-    Regula falsi with the Illinois weights: the zero stays between its bracketing ends.
+    Regula falsi with the Illinois weights: the zero stays between its bracketing ends.  The first
+    guess is where the last curve, with vertices ``near``, passes the edge, if it does.
     """
     size, columns = values.size, values.shape[1]
     across = names >= size
@@ -124,15 +130,30 @@ def _crossings(network: Network, part: Slice, values: Array, names: Array) -> Ar
     left, right = np.zeros(len(names)), np.ones(len(names))
     f, g = values.ravel()[start], values.ravel()[end]
     share, side = left, np.zeros(len(names))
-    for _ in range(_ROUNDS):
+    small = _SMALL * np.minimum(np.abs(f), np.abs(g)).max(initial=0.0)
+    h = f
+    for k in range(_ROUNDS):
         share = np.clip(np.nan_to_num(left + f / (f - g) * (right - left), nan=0.5), left, right)
+        if k == 0 and len(near):
+            share = _passed(low, high, share, near)
         h = _at(network, part, low + share[:, None] * (high - low))
         new = np.where((h > 0) == (g > 0), 1.0, -1.0)  # which end the new point takes the place of
         weight = np.where(new == side, 0.5, 1.0)  # an end that stays twice counts half
         f, g = np.where(new > 0, weight * f, h), np.where(new > 0, h, weight * g)
         left, right = np.where(new > 0, left, share), np.where(new > 0, share, right)
         side = new
+        if (np.abs(h) <= small).all():
+            break
     return np.asarray(low + share[:, None] * (high - low))
+
+
+def _passed(low: Array, high: Array, share: Array, near: Array) -> Array:
+    """Return where on each edge its nearest vertex of the last curve lies; ``share`` if beyond."""
+    step = high - low
+    gaps = ((low + share[:, None] * step)[:, None] - near).astype(np.float32)
+    vertex = near[(gaps * gaps).sum(axis=2).argmin(axis=1)]
+    place = ((vertex - low) * step).sum(axis=1) / (step * step).sum(axis=1)
+    return np.where((place > 0) & (place < 1), place, share)
 
 
 def _lines(pairs: Array) -> list[tuple[list[int], bool]]:
