@@ -232,26 +232,17 @@ def float_boundary(cells: Cells, scale: float, row: int = 0) -> FloatBoundary:
     near = np.logical_or.reduceat(sign == 0, cells.ptr[:-1]) if len(cells) else np.zeros(0, bool)
     doubtful = np.nonzero(near)[0]
     crossing = np.nonzero((low < 0) & (high > 0))[0]
-    starts, ends = [], []
-    for k in crossing:
-        corners = cells.corners(int(k))
-        z = values[cells.ptr[k] : cells.ptr[k + 1]]
-        following, beyond = np.roll(z, -1), np.roll(corners, -1, axis=0)
-        hits = np.nonzero((z > 0) != (following > 0))[0]
-        found = []
-        for i in hits[:2]:
-            share = z[i] / (z[i] - following[i])
-            found.append(corners[i] + share * (beyond[i] - corners[i]))
-        starts.append(found[0])
-        ends.append(found[1])
-    shape = (len(starts), 2)
-    return FloatBoundary(
-        np.array(starts).reshape(shape),
-        np.array(ends).reshape(shape),
-        forms[crossing],
-        crossing,
-        doubtful,
-    )
+    following = np.arange(len(values)) + 1
+    following[cells.ptr[1:] - 1] = cells.ptr[:-1]
+    cut = np.zeros(len(cells), dtype=bool)
+    cut[crossing] = True
+    hits = np.nonzero(cut[owner] & ((values > 0) != (values[following] > 0)))[0]
+    # the first two changes of sign around each region
+    number = np.arange(len(hits)) - np.searchsorted(owner[hits], owner[hits])
+    hits = hits[number < 2]
+    share = values[hits] / (values[hits] - values[following[hits]])
+    points = cells.xy[hits] + share[:, None] * (cells.xy[following[hits]] - cells.xy[hits])
+    return FloatBoundary(points[::2], points[1::2], forms[crossing], crossing, doubtful)
 
 
 # ---------------------------------------------------------------------------- polylines
