@@ -370,3 +370,13 @@ def test_compiled_kernel_is_used_when_asked_for():
     assert regions(network).stats["engine"] == (
         "compiled polygon splitting" if compiled else "array polygon splitting"
     )
+
+
+@pytest.mark.parametrize("use_numba", [False, None])
+def test_a_small_network_with_more_regions_than_the_limit_is_refused(use_numba):
+    """The limit holds also where all regions are made in one go."""
+    with pytest.raises(NneqError, match="limit"):
+        enumerate_regions(
+            problem(dense((2, 6, 2), 1)), np.zeros(2), np.eye(2), Box((-2.0, -2.0), (2.0, 2.0)),
+            names=("x_1", "x_2"), clock=Budget().start(), limit=3, use_numba=use_numba,
+        )  # fmt: skip

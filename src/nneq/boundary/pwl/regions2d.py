@@ -205,6 +205,8 @@ def plane_cells(
     if cells.open and not clock.over and not interrupted:
         share = cells.areas.sum() / _area(box)
         raise too_many(len(cells) / max(share, 1e-12), limit)
+    if len(cells) > limit:
+        raise too_many(len(cells), limit)
     return cells, interrupted, "array polygon splitting"
 
 
