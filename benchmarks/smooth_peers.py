@@ -118,7 +118,10 @@ def grid(layers: Weights) -> list[float]:
     t = np.linspace(LOW, HIGH, 20_001)
     y = floats(layers, t)
     places = np.flatnonzero(np.sign(y[:-1]) != np.sign(y[1:]))
-    one = lambda s: float(floats(layers, np.array([s]))[0])  # noqa: E731
+
+    def one(s: float) -> float:
+        return float(floats(layers, np.array([s]))[0])
+
     return [brentq(one, t[k], t[k + 1], xtol=1e-14) for k in places]
 
 
@@ -190,7 +193,10 @@ def roots(name: str, network: Network, point: np.ndarray, codac: Any, dreal: Any
     """Measure one line and print its ratios."""
     boundary = Equations(network).boundary("z_1", "z_2")
     at = {f"x_{k + 1}": float(v) for k, v in enumerate(point) if k}
-    solve = lambda: boundary.solve("x_1", at, (LOW, HIGH))  # noqa: E731
+
+    def solve() -> Any:
+        return boundary.solve("x_1", at, (LOW, HIGH))
+
     solve()
     answer, own = timed(solve, 7)
     width = max((root.upper - root.lower for root in answer), default=0.0)
