@@ -126,12 +126,21 @@ def test_regions_fill_the_box(use_numba, widths):
 
 @pytest.mark.skipif(not kernel.compiled(), reason="numba")
 @pytest.mark.parametrize(
-    ("rule", "params"),
-    [("relu", {}), ("leaky_relu", {"alpha": 0.2}), ("clip", {}), ("abs", {}), ("hard_sigmoid", {})],
+    ("widths", "rule", "params"),
+    [
+        ((2, 20, 20, 2), "relu", {}),
+        ((2, 20, 20, 2), "leaky_relu", {"alpha": 0.2}),
+        ((2, 20, 20, 2), "clip", {}),
+        ((2, 20, 20, 2), "abs", {}),
+        ((2, 20, 20, 2), "hard_sigmoid", {}),
+        ((2, 48, 3), "relu", {}),
+        ((2, 20, 5, 20, 7), "relu", {}),
+        ((2, 17, 9, 6, 5, 3, 2), "leaky_relu", {"alpha": -0.3}),
+    ],
 )
-def test_compiled_and_array_engines_agree(rule, params):
+def test_compiled_and_array_engines_agree(widths, rule, params):
     """Both engines give the same regions, patterns and affine maps."""
-    network = dense((2, 20, 20, 2), 4, rule, **params)
+    network = dense(widths, 4, rule, **params)
     fast, slow = (regions(network, use_numba=flag).regions for flag in (True, False))
     left = {region.pattern: region for region in fast}
     right = {region.pattern: region for region in slow}

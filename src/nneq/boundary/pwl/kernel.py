@@ -19,84 +19,166 @@ import numpy as np
 from nneq.boundary.pwl.chain import Chain
 from nneq.boundary.results import Box
 
-__all__ = ["CORNERS", "Stack", "compiled", "run_kernel"]
+__all__ = ["CORNERS", "Stack", "compiled"]
 
 Array = np.ndarray[Any, Any]
 CORNERS = 192
-_REGIONS = 8192
+# The places of ``Stack.state``: top frame, regions and corners in the buffer, where to stop, signs
+# within their rounding error, cuts, and whether a polygon had too many corners.
+TOP, REGIONS, USED, STOP, AMBIGUOUS, SPLITS, OVERFLOW = range(7)
+_SLICE = 8192
+# Untouched memory costs nothing, so that joining buffers is rare.
+_BUFFER = 1 << 26
+# Layers below this width are summed row by row.
+_NARROW = 6
 _UNIT = 2.0**-53
 # A vertex may lie off its edge by two ulps, and cuts are nested less than 2000 deep.
 _DRIFT = 4096 * _UNIT
 
 
-def _enter_layer(
-    l, s, sizes, moff, uoff, mats, jump, low, bias, doubt,
-    zl, el, tol, polys, nverts, counts, pending, zn, pats, reach, drift,
-):  # fmt: skip
-    """Prepare frame ``s`` as the root of layer ``l`` on its polygon."""
-    n, m = sizes[l], sizes[l + 1]
-    off, nxt, mo = uoff[l], uoff[l + 1], moff[l]
-    k = nverts[s]
-    count = 0
+# Loops store few arrays, and views are not made: LLVM vectorises a loop only where few arrays may
+# overlap, and every view costs two atomic counts.
+def _add_rows(total, row, factors, f, picked, count, mats, first, m):
+    """Add ``factors[f, v] * mats[first + v]`` to ``total[row]``, four picked rows at a time."""
+    p = 0
+    while p + 4 <= count:
+        v, w, x, y = picked[p], picked[p + 1], picked[p + 2], picked[p + 3]
+        a, b, c, d = factors[f, v], factors[f, w], factors[f, x], factors[f, y]
+        v, w, x, y = first + v, first + w, first + x, first + y
+        for j in range(m):
+            total[row, j] += (mats[v, j] * a + mats[w, j] * b) + (mats[x, j] * c + mats[y, j] * d)
+        p += 4
+    while p < count:
+        a = factors[f, picked[p]]
+        v = first + picked[p]
+        for j in range(m):
+            total[row, j] += mats[v, j] * a
+        p += 1
+
+
+def _add_row(zn, s, a, b, c, mats, row, m):
+    """Add one row of the present layer to the forms of the next."""
     for j in range(m):
-        zn[s, 0, j] = 0.0
-        zn[s, 1, j] = 0.0
-        zn[s, 2, j] = bias[nxt + j]
-        el[l + 1, j] = doubt[nxt + j]
+        zn[s, 0, j] += mats[row, j] * a
+        zn[s, 1, j] += mats[row, j] * b
+        zn[s, 2, j] += mats[row, j] * c
+
+
+def _sums(columns, row, zl, l, work, n):
+    """Return a form of the next layer and its error, summed in any order."""
+    a, b, c, error = 0.0, 0.0, 0.0, 0.0
+    for v in range(n):
+        weight = columns[row, v] * work[3, v]
+        a += weight * zl[l, 0, v]
+        b += weight * zl[l, 1, v]
+        c += weight * zl[l, 2, v]
+        error += abs(columns[row, v]) * work[4, v]
+    return a, b, c, error
+
+
+def _extremes(n, zl, l, polys, s, k, work):
+    """Set the least and the largest value of each row at the corners: rows 0 and 1 of ``work``."""
+    i = 0
+    while i < k:
+        e, f, g = min(i + 1, k - 1), min(i + 2, k - 1), min(i + 3, k - 1)
+        x0, y0, x1, y1 = polys[s, i, 0], polys[s, i, 1], polys[s, e, 0], polys[s, e, 1]
+        x2, y2, x3, y3 = polys[s, f, 0], polys[s, f, 1], polys[s, g, 0], polys[s, g, 1]
+        for v in range(n):
+            a, b, c = zl[l, 0, v], zl[l, 1, v], zl[l, 2, v]
+            z0, z1 = a * x0 + b * y0 + c, a * x1 + b * y1 + c
+            z2, z3 = a * x2 + b * y2 + c, a * x3 + b * y3 + c
+            work[0, v] = min(z0, z1, z2, z3)
+            work[1, v] = max(z0, z1, z2, z3)
+        if i > 0:
+            # Stored elsewhere: a store that depends on a comparison is slow on some processors.
+            for v in range(n):
+                work[7, v] = min(work[5, v], work[0, v])
+                work[8, v] = max(work[6, v], work[1, v])
+            for v in range(n):
+                work[0, v] = work[7, v]
+                work[1, v] = work[8, v]
+        i += 4
+        if i < k:
+            for v in range(n):
+                work[5, v] = work[0, v]
+                work[6, v] = work[1, v]
+
+
+def _enter_layer(
+    l, s, sizes, starts, mats, weights, columns, jump, low, bias, doubt,
+    zl, el, tol, polys, nverts, counts, pending, zn, pats, reach, drift, work, picked, every,
+):  # fmt: skip
+    """Prepare frame ``s`` as the root of layer ``l`` on its polygon.
+
+    ``work``: least and largest values, magnitudes, slopes, errors passed on; four spare rows.
+    """
+    n, m, first, k = sizes[l], sizes[l + 1], starts[l], nverts[s]
     gamma = (n + 16) * _UNIT
+    for v in range(n):
+        a, b, c = abs(zl[l, 0, v]), abs(zl[l, 1, v]), abs(zl[l, 2, v])
+        size = a * reach[0] + b * reach[1] + c
+        tol[l, v] = el[l, v] + 8 * _UNIT * size + drift * (a + b)
+        work[2, v] = el[l, v] + gamma * size
+    _extremes(n, zl, l, polys, s, k, work)
+    for v in range(n):
+        on = work[1, v] > -work[0, v]
+        slope = low[l, v] + jump[l, v] if on else low[l, v]
+        work[3, v] = slope
+        work[4, v] = abs(slope) * work[2, v]
+    for v in range(n):
+        pats[s, v] = work[1, v] > -work[0, v]
+    count = 0
     ambiguous = 0
     for v in range(n):
-        a, b, c = zl[l, 0, v], zl[l, 1, v], zl[l, 2, v]
-        size = abs(a) * reach[0] + abs(b) * reach[1] + abs(c)
-        t = el[l, v] + 8 * _UNIT * size + drift * (abs(a) + abs(b))
-        tol[l, v] = t
-        lo = a * polys[s, 0, 0] + b * polys[s, 0, 1] + c
-        hi = lo
-        near = abs(lo) <= t
-        for i in range(1, k):
-            z = a * polys[s, i, 0] + b * polys[s, i, 1] + c
-            lo = min(lo, z)
-            hi = max(hi, z)
-            if abs(z) <= t:
-                near = True
-        crossing = lo < -t and hi > t
-        on = hi > -lo
-        if near:
-            ambiguous += 1
-        weight = low[off + v]
-        err = 0.0
-        if crossing:
+        lo, hi, t = work[0, v], work[1, v], tol[l, v]
+        if lo > t or hi < -t:
+            continue
+        slope, step = low[l, v], jump[l, v]
+        steepest = abs(work[3, v])
+        near = True
+        if lo < -t and hi > t:
             pending[s, count] = v
             count += 1
             pats[s, v] = 0
-            top_slope = max(abs(weight), abs(weight + jump[off + v]))
-            err = top_slope * (el[l, v] + gamma * size) + abs(jump[off + v]) * 2 * t
-        else:
-            pats[s, v] = 1 if on else 0
-            if on:
-                weight += jump[off + v]
-            err = abs(weight) * (el[l, v] + gamma * size)
-            if near:
-                err += abs(jump[off + v]) * 2 * t
-        if weight != 0.0:
-            wa, wb, wc = weight * a, weight * b, weight * c
-            base = mo + v * m
-            for j in range(m):
-                w = mats[base + j]
-                zn[s, 0, j] += w * wa
-                zn[s, 1, j] += w * wb
-                zn[s, 2, j] += w * wc
-        if err != 0.0:
-            base = mo + v * m
-            for j in range(m):
-                el[l + 1, j] += abs(mats[base + j]) * err
+            work[3, v] = slope
+            steepest = max(abs(slope), abs(slope + step))
+            near = False
+            for i in range(k):
+                z = zl[l, 0, v] * polys[s, i, 0] + zl[l, 1, v] * polys[s, i, 1] + zl[l, 2, v]
+                near = near or abs(z) <= t
+        ambiguous += near
+        work[4, v] = steepest * work[2, v] + abs(step) * 2 * t
+    counts[s] = count
+    if m < _NARROW:
+        for j in range(m):
+            a, b, c, error = _sums(columns, l * _NARROW + j, zl, l, work, n)
+            zn[s, 0, j] = a
+            zn[s, 1, j] = b
+            zn[s, 2, j] = bias[l + 1, j] + c
+            el[l + 1, j] = (doubt[l + 1, j] + error) * (1.0 + 4 * gamma)
+        return ambiguous
+    active = 0
+    for v in range(n):
+        picked[active] = v
+        active += work[3, v] != 0.0
+    for i in range(3):
+        for j in range(m):
+            work[7, j] = bias[l + 1, j] if i == 2 else 0.0
+        for v in range(n):
+            work[8, v] = work[3, v] * zl[l, i, v]
+        _add_rows(work, 7, work, 8, picked, active, mats, first, m)
+        for j in range(m):
+            zn[s, i, j] = work[7, j]
+    # Errors are added like forms: those of all rows, times the sizes of the weights.
+    for j in range(m):
+        el[l + 1, j] = doubt[l + 1, j]
+    _add_rows(el, l + 1, work, 4, every, n, weights, first, m)
     for j in range(m):
         el[l + 1, j] *= 1.0 + 4 * gamma
-    counts[s] = count
     return ambiguous
 
 
-def _filter(l, s, m, off, mo, mats, jump, zl, tol, polys, nverts, counts, pending, zn, pats, skip):
+def _filter(l, s, m, first, mats, jump, zl, tol, polys, nverts, counts, pending, zn, pats, skip):
     """Drop the pending rows (but not before ``skip``) that do not cross the polygon of ``s``."""
     k = nverts[s]
     kept = 0
@@ -121,14 +203,8 @@ def _filter(l, s, m, off, mo, mats, jump, zl, tol, polys, nverts, counts, pendin
             ambiguous += 1
         if hi > -lo:
             pats[s, v] = 1
-            weight = jump[off + v]
-            wa, wb, wc = weight * a, weight * b, weight * c
-            base = mo + v * m
-            for j in range(m):
-                w = mats[base + j]
-                zn[s, 0, j] += w * wa
-                zn[s, 1, j] += w * wb
-                zn[s, 2, j] += w * wc
+            weight = jump[l, v]
+            _add_row(zn, s, weight * a, weight * b, weight * c, mats, first + v, m)
     counts[s] = kept
     return ambiguous
 
@@ -171,7 +247,7 @@ def _cut(s, a, b, c, t, polys, nverts, left, right, values):
     return n_left, n_right
 
 
-def _misses(l, s, off, mo, m, mats, jump, zl, el, polys, nverts, counts, pending, zn, reach, drift):
+def _misses(l, s, first, mats, jump, zl, el, polys, nverts, counts, pending, zn, reach, drift):
     """Return whether ``g`` (row 0 of the outputs) is proven non-zero on the frame's polygon.
 
     A pending row adds ``w * relu(z)``, bounded by 0, ``w z`` or its chord; a sum of affine bounds
@@ -185,7 +261,7 @@ def _misses(l, s, off, mo, m, mats, jump, zl, el, polys, nverts, counts, pending
     grad = abs(a) + abs(b)
     for p in range(counts[s]):
         v = pending[s, p]
-        w = mats[mo + v * m] * jump[off + v]
+        w = mats[first + v, 0] * jump[l, v]
         za, zb, zc = zl[l, 0, v], zl[l, 1, v], zl[l, 2, v]
         lo = za * polys[s, 0, 0] + zb * polys[s, 0, 1] + zc
         hi = lo
@@ -222,60 +298,36 @@ def _misses(l, s, off, mo, m, mats, jump, zl, el, polys, nverts, counts, pending
 
 
 def _split_loop(
-    state, sizes, moff, uoff, mats, jump, low, bias, doubt, zl, el, tol,
-    layer, polys, nverts, counts, pending, zn, pats, prefix_now, prefix_off,
-    out_ptr, out_xy, out_forms, out_error, out_last, out_prefix, prefix_rows,
-    reach, drift, prune, left, right, values,
+    state, sizes, starts, mats, weights, columns, jump, low, bias, doubt, zl, el, tol,
+    layer, polys, nverts, counts, pending, zn, pats, prefix, prefix_off,
+    out_ptr, out_xy, out_forms, out_error, out_bits, out_area,
+    reach, drift, scale, prune, left, right, values, work, picked, every,
 ):  # fmt: skip
-    """Run until the stack is empty or a buffer is full.
-
-    ``state``: stack top, regions out, corners out, prefixes out, ambiguous signs, splits, pruned,
-    overflow, layer entries.
-    """
+    """Run until the stack is empty, enough regions are found, or a buffer is full."""
     depth = len(sizes) - 1
-    cap = len(out_last)
-    cap_xy = len(out_xy)
-    cap_prefix = len(prefix_rows)
-    while state[0] >= 0:
-        s = state[0]
-        if state[1] + 1 > cap or state[2] + 256 > cap_xy or state[3] + 1 > cap_prefix:
-            return
+    room = len(out_xy) - CORNERS
+    while state[TOP] >= 0 and state[REGIONS] < state[STOP] and state[USED] <= room:
+        s = state[TOP]
         l = layer[s]
         n, m = sizes[l], sizes[l + 1]
-        off, mo = uoff[l], moff[l]
+        first = starts[l]
         if (
             prune
             and l == depth - 1
             and _misses(
-                l,
-                s,
-                off,
-                mo,
-                m,
-                mats,
-                jump,
-                zl,
-                el,
-                polys,
-                nverts,
-                counts,
-                pending,
-                zn,
-                reach,
-                drift,
+                l, s, first, mats, jump, zl, el, polys, nverts, counts, pending, zn, reach, drift
             )
-        ):
-            state[0] -= 1
-            state[6] += 1
+        ):  # fmt: skip
+            state[TOP] -= 1
             continue
         if counts[s] > 0:
             v = pending[s, 0]
             a, b, c = zl[l, 0, v], zl[l, 1, v], zl[l, 2, v]
             n_left, n_right = _cut(s, a, b, c, tol[l, v], polys, nverts, left, right, values)
             if n_left > len(left) - 4 or n_right > len(left) - 4 or s + 2 >= len(layer):
-                state[7] = 1
+                state[OVERFLOW] = 1
                 return
-            state[5] += 1
+            state[SPLITS] += 1
             r = s + 1
             layer[r] = l
             nverts[r] = n_right
@@ -295,55 +347,56 @@ def _split_loop(
                 for j in range(m):
                     zn[r, i, j] = zn[s, i, j]
             pats[s, v] = 1
-            weight = jump[off + v]
-            wa, wb, wc = weight * a, weight * b, weight * c
-            base = mo + v * m
-            for j in range(m):
-                w = mats[base + j]
-                zn[s, 0, j] += w * wa
-                zn[s, 1, j] += w * wb
-                zn[s, 2, j] += w * wc
+            weight = jump[l, v]
+            _add_row(zn, s, weight * a, weight * b, weight * c, mats, first + v, m)
             for f in (s, r):
-                state[4] += _filter(
-                    l, f, m, off, mo, mats, jump, zl, tol, polys, nverts, counts, pending, zn,
+                state[AMBIGUOUS] += _filter(
+                    l, f, m, first, mats, jump, zl, tol, polys, nverts, counts, pending, zn,
                     pats, 1,
                 )  # fmt: skip
-            state[0] = r
+            state[TOP] = r
             continue
         if l < depth - 1:
             base = prefix_off[l]
             for i in range(n):
-                prefix_now[base + i] = pats[s, i]
+                prefix[base + i] = pats[s, i]
             for i in range(3):
                 for j in range(m):
                     zl[l + 1, i, j] = zn[s, i, j]
             layer[s] = l + 1
-            state[8] += 1
-            state[4] += _enter_layer(
-                l + 1, s, sizes, moff, uoff, mats, jump, low, bias, doubt,
-                zl, el, tol, polys, nverts, counts, pending, zn, pats, reach, drift,
+            state[AMBIGUOUS] += _enter_layer(
+                l + 1, s, sizes, starts, mats, weights, columns, jump, low, bias, doubt,
+                zl, el, tol, polys, nverts, counts, pending, zn, pats, reach, drift, work, picked,
+                every,
             )  # fmt: skip
-            if l + 1 == depth - 1:
-                for i in range(len(prefix_now)):
-                    prefix_rows[state[3], i] = prefix_now[i]
-                state[3] += 1
             continue
-        region, at = state[1], state[2]
+        region, at = state[REGIONS], state[USED]
+        area = 0.0
+        # Relative to the first corner, so that small regions keep their digits; scaled, so that
+        # areas beyond float64 come out as inf, not as inf - inf.
+        dx, dy = 0.0, 0.0
         for i in range(nverts[s]):
-            out_xy[at + i, 0] = polys[s, i, 0]
-            out_xy[at + i, 1] = polys[s, i, 1]
+            x, y = polys[s, i, 0], polys[s, i, 1]
+            out_xy[at + i, 0] = x
+            out_xy[at + i, 1] = y
+            ex, ey = (x - polys[s, 0, 0]) * scale[0], (y - polys[s, 0, 1]) * scale[1]
+            area += dx * ey - ex * dy
+            dx, dy = ex, ey
+        out_area[region] = area / 2
         out_ptr[region + 1] = at + nverts[s]
         for j in range(m):
             out_forms[region, j, 0] = zn[s, 0, j]
             out_forms[region, j, 1] = zn[s, 1, j]
             out_forms[region, j, 2] = zn[s, 2, j]
             out_error[region, j] = el[depth, j]
+        base = len(prefix)
+        for i in range(base):
+            out_bits[region, i] = prefix[i]
         for i in range(n):
-            out_last[region, i] = pats[s, i]
-        out_prefix[region] = state[3] - 1
-        state[1] += 1
-        state[2] += nverts[s]
-        state[0] -= 1
+            out_bits[region, base + i] = pats[s, i]
+        state[REGIONS] += 1
+        state[USED] += nverts[s]
+        state[TOP] -= 1
 
 
 _COMPILED: dict[str, Callable[..., Any]] = {}
@@ -356,10 +409,17 @@ def compiled() -> bool:
             import numba
         except ImportError:
             return False
-        jit = numba.njit(cache=True, fastmath=False, nogil=True)
+        # Contraction to fused multiply-adds leaves out roundings; the bounds count them all.
+        jit = numba.njit(cache=True, fastmath={"contract"}, nogil=True)
+        inline = numba.njit(cache=True, fastmath={"contract"}, nogil=True, forceinline=True)
         scope = globals()
-        for name in ("_enter_layer", "_filter", "_cut", "_misses"):
-            scope[name] = jit(scope[name])
+        scope["_sums"] = numba.njit(
+            cache=True, fastmath={"contract", "reassoc"}, nogil=True, forceinline=True
+        )(scope["_sums"])
+        for name in (
+            "_add_row", "_add_rows", "_extremes", "_enter_layer", "_filter", "_cut", "_misses",
+        ):  # fmt: skip
+            scope[name] = inline(scope[name])
         _COMPILED["loop"] = jit(_split_loop)
         _COMPILED["enter"] = scope["_enter_layer"]
     return True
@@ -377,15 +437,19 @@ class Stack:
         self.chain = chain
         self.prune = prune
         self.sizes = sizes
-        self.uoff = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        lengths = [matrix.size for matrix in chain.matrices]
-        self.moff = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.mats = np.concatenate([matrix.reshape(-1) for matrix in chain.matrices])
-        self.jump = np.concatenate(chain.jumps)
-        self.low = np.concatenate(chain.lows)
-        zero = np.zeros(int(sizes[0]))
-        self.bias = np.concatenate([zero, *chain.biases])
-        self.doubt = np.concatenate([zero, *chain.doubts])
+        self.starts = np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(np.int64)
+        self.mats = np.zeros((int(sizes[:-1].sum()), int(sizes[1:].max())))
+        self.columns = np.zeros((depth * _NARROW, widest))
+        self.jump, self.low = np.zeros((depth + 1, widest)), np.zeros((depth + 1, widest))
+        self.bias, self.doubt = np.zeros((depth + 1, widest)), np.zeros((depth + 1, widest))
+        for l, matrix in enumerate(chain.matrices):
+            n, m = matrix.shape
+            self.mats[self.starts[l] : self.starts[l + 1], :m] = matrix
+            if m < _NARROW:
+                self.columns[l * _NARROW : l * _NARROW + m, :n] = matrix.T
+            self.jump[l, :n], self.low[l, :n] = chain.jumps[l], chain.lows[l]
+            self.bias[l + 1, :m], self.doubt[l + 1, :m] = chain.biases[l], chain.doubts[l]
+        self.weights = np.abs(self.mats)
         self.zl = np.zeros((depth + 1, 3, widest))
         self.el = np.zeros((depth + 1, widest))
         self.tol = np.zeros((depth + 1, widest))
@@ -398,10 +462,13 @@ class Stack:
         self.pats = np.zeros((frames, widest), dtype=np.uint8)
         offsets = np.concatenate([[0], np.cumsum(sizes[: depth - 1])]).astype(np.int64)
         self.prefix_off = offsets
-        self.prefix_now = np.zeros(int(offsets[depth - 1]), dtype=np.uint8)
+        self.prefix = np.zeros(int(offsets[depth - 1]), dtype=np.uint8)
         self.reach = np.array([max(abs(a), abs(b)) for a, b in zip(box.low, box.high, strict=True)])
         self.drift = _DRIFT * float(self.reach.max())
-        self.state = np.zeros(9, dtype=np.int64)
+        self.state = np.zeros(7, dtype=np.int64)
+        extent = np.subtract(box.high, box.low)
+        self.scale = 2.0 ** -np.round(np.log2(extent))
+        self.full: list[dict[str, Array]] = []
         corners = ((0, 0), (1, 0), (1, 1), (0, 1))
         ends = (box.low, box.high)
         self.polys[0, :4] = [(ends[i][0], ends[j][1]) for i, j in corners]
@@ -409,54 +476,79 @@ class Stack:
         self.zl[0, :, : sizes[0]] = chain.first
         reach = np.array([self.reach[0], self.reach[1], 1.0])
         self.el[0, : sizes[0]] = reach @ chain.first_error
-        self.state[4] = _COMPILED["enter"](
-            0, 0, sizes, self.moff, self.uoff, self.mats, self.jump, self.low, self.bias,
-            self.doubt, self.zl, self.el, self.tol, self.polys, self.nverts, self.counts,
-            self.pending, self.zn, self.pats, self.reach, self.drift,
+        self.work = np.zeros((9, widest))
+        self.picked = np.zeros(widest, dtype=np.int64)
+        self.every = np.arange(widest)
+        self.state[AMBIGUOUS] = _COMPILED["enter"](
+            0, 0, sizes, self.starts, self.mats, self.weights, self.columns, self.jump, self.low,
+            self.bias, self.doubt, self.zl, self.el, self.tol, self.polys, self.nverts,
+            self.counts, self.pending, self.zn, self.pats, self.reach, self.drift, self.work,
+            self.picked, self.every,
         )  # fmt: skip
-        if depth == 1:
-            self.state[3] = 1
         self.left = np.zeros((CORNERS + 8, 2))
         self.right = np.zeros((CORNERS + 8, 2))
         self.values = np.zeros(CORNERS + 8)
 
+        self.buffer = self._empty()
+
+    def _empty(self) -> dict[str, Array]:
+        """Return buffers for at least one slice of regions."""
+        outputs, bits = int(self.sizes[-1]), int(self.sizes[:-1].sum())
+        rows = max(_SLICE, _BUFFER // (32 * outputs + bits + 6 * 16 + 16))
+        return {
+            "ptr": np.zeros(rows + 1, dtype=np.int64),
+            "xy": np.empty((rows * 6 + CORNERS, 2)),
+            "forms": np.empty((rows, outputs, 3)),
+            "error": np.empty((rows, outputs)),
+            "bits": np.empty((rows, bits), dtype=np.uint8),
+            "area": np.empty(rows),
+        }
+
+    def _filled(self) -> dict[str, Array]:
+        """Return the part of the buffer that is in use."""
+        count = int(self.state[REGIONS])
+        found = {name: values[:count] for name, values in self.buffer.items()}
+        found["ptr"] = self.buffer["ptr"][: count + 1]
+        found["xy"] = self.buffer["xy"][: int(self.state[USED])]
+        return found
+
+    def run(self) -> Array:
+        """Find the next regions (at most a few thousand); return their areas.
+
+        Areas are in units of ``1 / scale`` on each axis.
+        """
+        state, out = self.state, self.buffer
+        room = len(out["area"]) - _SLICE
+        if state[REGIONS] > room or state[USED] + 6 * _SLICE > len(out["xy"]):
+            self.full.append(self._filled())
+            out = self.buffer = self._empty()
+            state[REGIONS] = state[USED] = 0
+        begin = int(state[REGIONS])
+        state[STOP] = begin + _SLICE
+        _COMPILED["loop"](
+            state, self.sizes, self.starts, self.mats, self.weights, self.columns, self.jump,
+            self.low, self.bias, self.doubt, self.zl, self.el, self.tol, self.layer, self.polys,
+            self.nverts, self.counts, self.pending, self.zn, self.pats, self.prefix,
+            self.prefix_off, out["ptr"], out["xy"], out["forms"], out["error"], out["bits"],
+            out["area"], self.reach, self.drift, self.scale, self.prune, self.left, self.right,
+            self.values, self.work, self.picked, self.every,
+        )  # fmt: skip
+        return np.asarray(out["area"][begin : int(state[REGIONS])])
+
+    def found(self) -> dict[str, Array]:
+        """Return all regions so far: ``ptr``, ``xy``, ``forms``, ``error``, ``bits``, ``area``."""
+        blocks = [*self.full, self._filled()]
+        joined = {
+            name: blocks[0][name] if len(blocks) == 1 else np.concatenate([b[name] for b in blocks])
+            for name in blocks[0]
+        }
+        if len(blocks) > 1:
+            sizes = np.concatenate([np.diff(block["ptr"]) for block in blocks])
+            joined["ptr"] = np.concatenate([[0], np.cumsum(sizes)])
+        with np.errstate(over="ignore", under="ignore"):
+            joined["area"] = joined["area"] / self.scale[0] / self.scale[1]
+        return joined
+
     def open_polygons(self) -> list[Array]:
         """Return the polygons not yet finished."""
-        return [self.polys[s, : self.nverts[s]].copy() for s in range(int(self.state[0]) + 1)]
-
-
-def run_kernel(stack: Stack) -> dict[str, Array]:
-    """Return the next regions (at most a few thousand) as arrays; none when all is done."""
-    chain, state = stack.chain, stack.state
-    depth, sizes = chain.layers, chain.sizes
-    out: dict[str, Array] = {
-        "ptr": np.zeros(_REGIONS + 1, dtype=np.int64),
-        "xy": np.empty((_REGIONS * 6 + 256, 2)),
-        "forms": np.empty((_REGIONS, int(sizes[-1]), 3)),
-        "error": np.empty((_REGIONS, int(sizes[-1]))),
-        "last": np.empty((_REGIONS, int(sizes[depth - 1])), dtype=np.uint8),
-        "prefix": np.empty(_REGIONS, dtype=np.int64),
-    }
-    room = _REGIONS + 1
-    rows = np.empty((room, len(stack.prefix_now)), dtype=np.uint8)
-    # The prefix in force when the slice starts is its row 0.
-    rows[0] = stack.prefix_now
-    state[1] = state[2] = 0
-    state[3] = 1
-    _COMPILED["loop"](
-        state, sizes, stack.moff, stack.uoff, stack.mats, stack.jump, stack.low, stack.bias,
-        stack.doubt, stack.zl, stack.el, stack.tol, stack.layer, stack.polys, stack.nverts,
-        stack.counts, stack.pending, stack.zn, stack.pats, stack.prefix_now, stack.prefix_off,
-        out["ptr"], out["xy"], out["forms"], out["error"], out["last"], out["prefix"], rows,
-        stack.reach, stack.drift, stack.prune, stack.left, stack.right, stack.values,
-    )  # fmt: skip
-    count, corners, prefixes = int(state[1]), int(state[2]), int(state[3])
-    return {
-        "ptr": out["ptr"][: count + 1],
-        "xy": out["xy"][:corners],
-        "forms": out["forms"][:count],
-        "error": out["error"][:count],
-        "last": out["last"][:count],
-        "prefix": out["prefix"][:count],
-        "rows": rows[:prefixes],
-    }
+        return [self.polys[s, : self.nverts[s]].copy() for s in range(int(self.state[TOP]) + 1)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Cells:
         open: polygons that the budget did not reach.
         ambiguous: signs that rounding could not decide and the error bound took in.
         splits: number of cuts.
+        measured: the areas, where they are known already.
     """
 
     ptr: Array
@@ -48,6 +50,7 @@ class Cells:
     open: tuple[Array, ...] = ()
     ambiguous: int = 0
     splits: int = 0
+    measured: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ptr) - 1
@@ -56,9 +59,11 @@ class Cells:
         """Return the corners of region ``k``, shape ``(n, 2)``."""
         return np.asarray(self.xy[self.ptr[k] : self.ptr[k + 1]])
 
-    @property
+    @cached_property
     def areas(self) -> Array:
         """The area of every region, shape ``(R,)``."""
+        if self.measured is not None:
+            return self.measured
         if not len(self):
             return np.zeros(0)
         following = np.arange(len(self.xy)) + 1

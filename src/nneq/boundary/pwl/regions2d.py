@@ -69,36 +69,41 @@ def _kernel_cells(
 ) -> tuple[Cells, bool]:
     """Run the compiled kernel slice by slice."""
     stack = kernel.Stack(chain, box, prune=prune)
-    blocks: list[dict[str, Array]] = []
+    state, whole = stack.state, _area(box) * float(stack.scale.prod())
     count = 0
     covered = 0.0
     interrupted = False
-    while stack.state[0] >= 0:
+    while state[kernel.TOP] >= 0:
         try:
-            block = kernel.run_kernel(stack)
+            areas = stack.run()
         except KeyboardInterrupt:
             interrupted = True
             break
-        if stack.state[7]:
+        if state[kernel.OVERFLOW]:
             msg = f"a region has more than {kernel.CORNERS} corners; take a smaller box"
             raise NneqError(msg)
-        blocks.append(block)
-        count += len(block["forms"])
-        clock.spend(len(block["forms"]))
+        count += len(areas)
+        covered += float(areas.sum())
+        clock.spend(len(areas))
         if progress is not None:
             left = sum(_ring_area(polygon) for polygon in stack.open_polygons())
             progress(min(1.0, max(0.0, 1.0 - left / _area(box))))
         if clock.over:
             break
-        if stack.state[0] >= 0 and not prune and np.isfinite(limit):
-            covered += float(_block_areas(block).sum())
-            share = covered / _area(box)
+        if state[kernel.TOP] >= 0 and not prune and np.isfinite(limit):
+            share = covered / whole
             estimate = count / share if share > 0 else np.inf
             if count > limit or estimate > 4 * limit:
                 raise too_many(max(estimate, count), limit)
         if prune and count > limit:
             break
-    cells = _assembled(chain, blocks, stack)
+    found = stack.found()
+    cells = Cells(
+        found["ptr"], found["xy"], found["forms"], found["error"],
+        _patterns(chain, found["bits"]), open=tuple(stack.open_polygons()),
+        ambiguous=int(state[kernel.AMBIGUOUS]), splits=int(state[kernel.SPLITS]),
+        measured=found["area"],
+    )  # fmt: skip
     if not prune and len(cells) > limit:
         raise too_many(len(cells), limit)
     return cells, interrupted
@@ -109,52 +114,16 @@ def _ring_area(polygon: Array) -> float:
     return float((polygon[:, 0] * after[:, 1] - polygon[:, 1] * after[:, 0]).sum()) / 2
 
 
-def _block_areas(block: dict[str, Array]) -> Array:
-    empty = np.zeros((len(block["forms"]), 0, 3))
-    return Cells(block["ptr"], block["xy"], empty, empty[..., 0], empty[..., 0]).areas
-
-
-def _assembled(chain: Chain, blocks: list[dict[str, Array]], stack: kernel.Stack) -> Cells:
-    sizes = np.concatenate([np.diff(b["ptr"]) for b in blocks]) if blocks else np.zeros(0, int)
-    outputs = int(chain.sizes[-1])
-    units = sum(unit for unit, _ in chain.rows)
-
-    def join(name: str, empty: Array) -> Array:
-        return np.concatenate([b[name] for b in blocks]) if blocks else empty
-
-    return Cells(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        join("xy", np.zeros((0, 2))),
-        join("forms", np.zeros((0, outputs, 3))),
-        join("error", np.zeros((0, outputs))),
-        _patterns(chain, blocks) if blocks else np.zeros((0, units), np.uint8),
-        open=tuple(stack.open_polygons()),
-        ambiguous=int(stack.state[4]),
-        splits=int(stack.state[5]),
-    )
-
-
-def _patterns(chain: Chain, blocks: list[dict[str, Array]]) -> Array:
+def _patterns(chain: Chain, bits: Array) -> Array:
     """Return piece numbers from the rows: the number of thresholds passed by each unit."""
-    widths = [units * count for units, count in chain.rows]
-    plain = all(count == 1 for _, count in chain.rows)
-    found = []
-    for block in blocks:
-        if not len(block["last"]):
-            continue
-        bits = np.concatenate([block["rows"][block["prefix"]], block["last"]], axis=1)
-        if plain:
-            found.append(bits)
-            continue
-        parts, start = [], 0
-        for width, (units, count) in zip(widths, chain.rows, strict=True):
-            part = bits[:, start : start + width].reshape(len(bits), units, count)
-            parts.append(part.sum(axis=2, dtype=np.uint8))
-            start += width
-        found.append(np.concatenate(parts, axis=1))
-    if not found:
-        return np.zeros((0, sum(units for units, _ in chain.rows)), dtype=np.uint8)
-    return np.concatenate(found)
+    if all(count == 1 for _, count in chain.rows):
+        return bits
+    parts, start = [], 0
+    for units, count in chain.rows:
+        part = bits[:, start : start + units * count].reshape(len(bits), units, count)
+        parts.append(part.sum(axis=2, dtype=np.uint8))
+        start += units * count
+    return np.concatenate(parts, axis=1)
 
 
 def plane_cells(
