@@ -299,7 +299,7 @@ def _misses(l, s, first, mats, jump, zl, el, polys, nverts, counts, pending, zn,
 
 def _split_loop(
     state, sizes, starts, mats, weights, columns, jump, low, bias, doubt, zl, el, tol,
-    layer, polys, nverts, counts, pending, zn, pats, prefix, prefix_off,
+    layer, polys, nverts, counts, pending, zn, pats, prefix,
     out_ptr, out_xy, out_forms, out_error, out_bits, out_area,
     reach, drift, scale, prune, left, right, values, work, picked, every,
 ):  # fmt: skip
@@ -309,8 +309,9 @@ def _split_loop(
     while state[TOP] >= 0 and state[REGIONS] < state[STOP] and state[USED] <= room:
         s = state[TOP]
         l = layer[s]
-        n, m = sizes[l], sizes[l + 1]
-        first = starts[l]
+        n, m, first = 0, sizes[l + 1], 0
+        if l >= 0:
+            n, first = sizes[l], starts[l]
         if (
             prune
             and l == depth - 1
@@ -357,9 +358,8 @@ def _split_loop(
             state[TOP] = r
             continue
         if l < depth - 1:
-            base = prefix_off[l]
             for i in range(n):
-                prefix[base + i] = pats[s, i]
+                prefix[first + i] = pats[s, i]
             for i in range(3):
                 for j in range(m):
                     zl[l + 1, i, j] = zn[s, i, j]
@@ -421,7 +421,6 @@ def compiled() -> bool:
         ):  # fmt: skip
             scope[name] = inline(scope[name])
         _COMPILED["loop"] = jit(_split_loop)
-        _COMPILED["enter"] = scope["_enter_layer"]
     return True
 
 
@@ -453,16 +452,14 @@ class Stack:
         self.zl = np.zeros((depth + 1, 3, widest))
         self.el = np.zeros((depth + 1, widest))
         self.tol = np.zeros((depth + 1, widest))
-        self.layer = np.zeros(frames, dtype=np.int64)
+        self.layer = np.full(frames, -1, dtype=np.int64)
         self.polys = np.zeros((frames, CORNERS, 2))
         self.nverts = np.zeros(frames, dtype=np.int64)
         self.counts = np.zeros(frames, dtype=np.int64)
         self.pending = np.zeros((frames, widest), dtype=np.int32)
         self.zn = np.zeros((frames, 3, widest))
         self.pats = np.zeros((frames, widest), dtype=np.uint8)
-        offsets = np.concatenate([[0], np.cumsum(sizes[: depth - 1])]).astype(np.int64)
-        self.prefix_off = offsets
-        self.prefix = np.zeros(int(offsets[depth - 1]), dtype=np.uint8)
+        self.prefix = np.zeros(int(self.starts[depth - 1]), dtype=np.uint8)
         self.reach = np.array([max(abs(a), abs(b)) for a, b in zip(box.low, box.high, strict=True)])
         self.drift = _DRIFT * float(self.reach.max())
         self.state = np.zeros(7, dtype=np.int64)
@@ -473,18 +470,12 @@ class Stack:
         ends = (box.low, box.high)
         self.polys[0, :4] = [(ends[i][0], ends[j][1]) for i, j in corners]
         self.nverts[0] = 4
-        self.zl[0, :, : sizes[0]] = chain.first
+        self.zn[0, :, : sizes[0]] = chain.first
         reach = np.array([self.reach[0], self.reach[1], 1.0])
         self.el[0, : sizes[0]] = reach @ chain.first_error
         self.work = np.zeros((9, widest))
         self.picked = np.zeros(widest, dtype=np.int64)
         self.every = np.arange(widest)
-        self.state[AMBIGUOUS] = _COMPILED["enter"](
-            0, 0, sizes, self.starts, self.mats, self.weights, self.columns, self.jump, self.low,
-            self.bias, self.doubt, self.zl, self.el, self.tol, self.polys, self.nverts,
-            self.counts, self.pending, self.zn, self.pats, self.reach, self.drift, self.work,
-            self.picked, self.every,
-        )  # fmt: skip
         self.left = np.zeros((CORNERS + 8, 2))
         self.right = np.zeros((CORNERS + 8, 2))
         self.values = np.zeros(CORNERS + 8)
@@ -529,7 +520,7 @@ class Stack:
             state, self.sizes, self.starts, self.mats, self.weights, self.columns, self.jump,
             self.low, self.bias, self.doubt, self.zl, self.el, self.tol, self.layer, self.polys,
             self.nverts, self.counts, self.pending, self.zn, self.pats, self.prefix,
-            self.prefix_off, out["ptr"], out["xy"], out["forms"], out["error"], out["bits"],
+            out["ptr"], out["xy"], out["forms"], out["error"], out["bits"],
             out["area"], self.reach, self.drift, self.scale, self.prune, self.left, self.right,
             self.values, self.work, self.picked, self.every,
         )  # fmt: skip
