@@ -514,6 +514,25 @@ def test_too_many_open_boxes_end_like_a_budget(monkeypatch):
     assert found.undecided
 
 
+@pytest.mark.parametrize("width", [1e-15, 3e-15, 1e-12, 1e-3, 5.0])
+def test_the_pieces_of_every_start_interval_join_without_a_gap(width):
+    """Cuts of two to four parts meet exactly, also where an interval has a few floats only."""
+    from nneq.boundary.smooth.isolate import isolate
+
+    problem = problem_of(mlp((2, 24, 24, 2), "tanh", 3, 6.0, 1.0))
+    slices = Slices(problem.network, np.array([[0.0, 0.3]]), np.array([[1.0], [0.0]]))
+    low = np.arange(-10, 10) * 5.3 + 0.1
+    high = low + np.maximum(width, 6 * np.spacing(np.abs(low)))
+    found = isolate(slices, np.zeros(20, dtype=int), low, high, clock=Budget().start(), levels=12)
+    order = np.argsort(found.low)
+    starts, ends = found.low[order], found.high[order]
+    gaps = starts[1:] != ends[:-1]
+
+    assert (starts < ends).all()
+    assert starts[np.append(True, gaps)] == pytest.approx(low, abs=0)
+    assert ends[np.append(gaps, True)] == pytest.approx(high, abs=0)
+
+
 def test_a_root_at_an_end_of_the_domain_leaves_no_wide_interval():
     """Where g(0) = 0 cannot be proven at an end, a monotone g leaves a few roundings open."""
     network = one_hidden(

@@ -2,8 +2,8 @@ r"""Branch and prune on many lines at once: where ``g`` has a sign, where it is 
 
 One level evaluates every open interval of every line together with the second-order Taylor bound:
 an interval is closed with a sign when ``0`` is outside the range, as monotone when ``0`` is outside
-the derivative's range, and is halved otherwise, until rounding error or the smallest width stops
-it.
+the derivative's range, and is cut otherwise, until rounding error or the smallest width stops it:
+into two parts, or into more where the bounds are so much too wide that halves would stay open.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def isolate(
         high: right ends.
         clock: the budget.
         progress: called with the share of boxes done after each level.
-        levels: how often an interval may be halved.
+        levels: how often an interval may be cut.
     """
     store = _Store()
     boxes = 0
@@ -103,9 +103,12 @@ def isolate(
                 break
             kinds = np.empty(len(line), dtype=np.int8)
             steep = np.empty((len(line), 2))
+            excess = np.empty(len(line))
             for start in range(0, len(line), slices.stride):
                 part = slice(start, start + slices.stride)
-                kinds[part], steep[part] = _classify(slices, line[part], low[part], high[part])
+                kinds[part], steep[part], excess[part] = _classify(
+                    slices, line[part], low[part], high[part]
+                )
             boxes += len(line)
             clock.spend(len(line))
             middle = 0.5 * low + 0.5 * high
@@ -114,9 +117,7 @@ def isolate(
             kinds[kinds == _NOISE] = OPEN
             store.add(line[closed], low[closed], high[closed], kinds[closed], steep[closed])
             rest = ~closed
-            line = np.repeat(line[rest], 2)
-            ends = np.stack((low[rest], middle[rest], high[rest]))
-            low, high = ends[:2].T.reshape(-1), ends[1:].T.reshape(-1)
+            line, low, high = _split(line[rest], low[rest], high[rest], excess[rest])
             level += 1
             if progress is not None:
                 progress(boxes / (boxes + len(line)))
@@ -127,10 +128,32 @@ def isolate(
 
 
 _NOISE = 9
+_MOST_PARTS = 4
 
 
-def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """Return the kind of every box (``_NOISE`` where rounding decides), and its slopes."""
+def _split(line: Array, low: Array, high: Array, excess: Array) -> tuple[Array, Array, Array]:
+    """Cut every interval into as many equal parts as should be closed, two to four.
+
+    Intervals of some units of the last place are halved, so that no rounded cut passes another.
+    """
+    fine = high - low < 256 * UNIT * np.maximum(np.abs(low), np.abs(high))
+    wanted = np.ceil(np.sqrt(excess / 2))
+    parts = np.where(fine | np.isnan(wanted), 2, np.clip(wanted, 2, _MOST_PARTS)).astype(int)
+    first = np.cumsum(parts) - parts
+    place = np.arange(int(parts.sum())) - np.repeat(first, parts)
+    line, low, high, parts = (np.repeat(v, parts) for v in (line, low, high, parts))
+    left, right = place / parts, (place + 1) / parts
+    bottom = np.where(place == 0, low, low * (1 - left) + high * left)
+    top = np.where(place + 1 == parts, high, low * (1 - right) + high * right)
+    return line, bottom, top
+
+
+def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Array, Array, Array]:
+    """Return the kind of every box (``_NOISE`` where rounding decides), its slopes, its excess.
+
+    The excess is by how much a bound of the value, or of the derivative, is too wide; both become
+    narrower with the square of the width.
+    """
     centre = 0.5 * low + 0.5 * high
     half = np.maximum(high - centre, centre - low) * (1 + 4 * UNIT)
     arithmetic, (jet,) = slices.jets(line, centre[:, None], half[:, None])
@@ -147,11 +170,15 @@ def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Arr
         error = jet.rad[0].reshape(-1) + fuzz
         # where numbers overflow, halving would never end either
         size = top - bottom
+        value = np.abs(jet.mid[0].reshape(-1))
+        excess = np.fmin(
+            0.5 * size / value, (steep_high - steep_low) / np.abs(steep_low + steep_high)
+        )
         noisy = np.flatnonzero((kinds == 0) & ~((size > 8 * error) & np.isfinite(size)))
     if len(noisy):
         noisy = _sharpened(slices, arithmetic, jet, noisy, (line, centre, half, fuzz), kinds)
         kinds[noisy[quiet(slices, line[noisy], low[noisy], high[noisy])]] = _NOISE
-    return kinds, np.stack((steep_low, steep_high), axis=1)
+    return kinds, np.stack((steep_low, steep_high), axis=1), excess
 
 
 def _sharpened(

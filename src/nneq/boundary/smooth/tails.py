@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 _UP = 1.0 + 64 * UNIT
 _OCTAVES = 120
 _ROWS = 256
-_AT_ONCE = 20
+_AT_ONCE = 10
 _CORE = 1.0
 _PER_OCTAVE = 3
 _FAR = 63.0
@@ -260,15 +260,15 @@ def _quiet_beyond(
 ) -> dict[tuple[int, int], int | None]:
     """Return, for every end of every line, the smallest tried octave beyond which ``g`` has a sign.
 
-    Several octaves of all open ends are examined together: on few lines a product with many rows
-    costs little more than one with a single row.
+    Several octaves of all open ends are examined together, every second one: a product with many
+    rows costs little more than one with a single row, and an octave too far one more interval.
     """
     found: dict[tuple[int, int], int | None] = {}
     live = [(side, k) for side in least for k in range(slices.lines)]
     octave = 0
     while live and octave < _OCTAVES and not clock.over:
-        count = min(_OCTAVES - octave, max(2, min(_AT_ONCE, _ROWS // len(live))))
-        octaves = np.arange(octave, octave + count)
+        count = max(2, min(_AT_ONCE, _ROWS // len(live)))
+        octaves = octave + 2 * np.arange(count)
         sides, lines = (np.repeat(part, count) for part in np.array(live).T)
         starts = np.concatenate([np.ldexp(least[side], octaves) for side, _ in live])
         clock.spend(len(starts))
@@ -277,9 +277,9 @@ def _quiet_beyond(
             [ray_signs(slices, lines[part], starts[part], sides[part]) for part in parts]
         ).reshape(len(live), count)
         first = np.where(signs.any(axis=1), (signs != 0).argmax(axis=1), -1).tolist()
-        found.update((end, octave + k) for end, k in zip(live, first, strict=True) if k >= 0)
+        found.update((end, octave + 2 * k) for end, k in zip(live, first, strict=True) if k >= 0)
         live = [end for end, k in zip(live, first, strict=True) if k < 0]
-        octave += count
+        octave += 2 * count
     found.update(dict.fromkeys(live))
     return found
 
