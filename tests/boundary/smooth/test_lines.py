@@ -514,6 +514,58 @@ def test_too_many_open_boxes_end_like_a_budget(monkeypatch):
     assert found.undecided
 
 
+def check_pieces(rng, rule):
+    """Fail unless Arb confirms every sign, slope and bound of one random network's pieces."""
+    from nneq.boundary.smooth.isolate import isolate
+
+    widths = (2, *rng.integers(2, 14, rng.integers(1, 4)).tolist(), 2)
+    gain = 10 ** rng.uniform(-0.5, 1.2)
+    problem = problem_of(mlp(widths, rule, int(rng.integers(1e6)), gain, 1.0))
+    origin, direction = rng.normal(size=2) * 10 ** rng.uniform(-1, 1), rng.normal(size=2)
+    slices = Slices(problem.network, origin[None], direction[:, None])
+    size = 10 ** rng.uniform(-3, 3)
+    low, high = np.array([-size, 0.1 * size]), np.array([0.1 * size, 2 * size])
+    clock = Budget(boxes=3000).start()
+    found = isolate(slices, np.zeros(2, dtype=int), low, high, clock=clock, levels=14)
+    exact = ArbNetwork(problem.network)
+    checks = 0
+    for k in rng.permutation(np.flatnonzero(found.kind))[:12]:
+        places = [found.low[k], *rng.uniform(found.low[k], found.high[k], 3), found.high[k]]
+        points = [flint.arb(t) for t in sorted(set(places))]
+        values = exact.on_line(origin, direction, points, 250).reshape(-1)
+        if abs(found.kind[k]) == 1:
+            assert all(v * int(found.kind[k]) > 0 for v in values), (rule, widths, k)
+            checks += len(values)
+            continue
+        least, most = (flint.arb(v) for v in found.steep[k])
+        for i in range(len(values) - 1):
+            quotient = (values[i + 1] - values[i]) / (points[i + 1] - points[i])
+
+            assert quotient * int(found.kind[k]) > 0, (rule, widths, k)
+            assert quotient >= least
+            assert quotient <= most
+            checks += 1
+    return checks
+
+
+@pytest.mark.parametrize("rule", sorted({*SMOOTH, *KINKED}))
+def test_every_piece_of_a_line_tells_the_truth(rule):
+    """Signs, slopes and their bounds hold at random points, in Arb, without tolerance."""
+    rng = np.random.default_rng(len(rule))
+
+    assert sum(check_pieces(rng, rule) for _ in range(6)) > 50
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_facts_of_pieces():
+    """The same, many times."""
+    rng = np.random.default_rng(11)
+    rules = sorted({*SMOOTH, *KINKED})
+    checks = 0
+    while checks < 100_000:
+        checks += check_pieces(rng, rules[rng.integers(len(rules))])
+
+
 @pytest.mark.parametrize("width", [1e-15, 3e-15, 1e-12, 1e-3, 5.0])
 def test_the_pieces_of_every_start_interval_join_without_a_gap(width):
     """Cuts of two to four parts meet exactly, also where an interval has a few floats only."""

@@ -101,14 +101,9 @@ def isolate(
                 break
             if level >= levels:
                 break
-            kinds = np.empty(len(line), dtype=np.int8)
-            steep = np.empty((len(line), 2))
-            excess = np.empty(len(line))
-            for start in range(0, len(line), slices.stride):
-                part = slice(start, start + slices.stride)
-                kinds[part], steep[part], excess[part] = _classify(
-                    slices, line[part], low[part], high[part]
-                )
+            parts = [slice(k, k + slices.stride) for k in range(0, len(line), slices.stride)]
+            facts = [_classify(slices, line[part], low[part], high[part]) for part in parts]
+            kinds, steep, excess, cores = map(np.concatenate, zip(*facts, strict=True))
             boxes += len(line)
             clock.spend(len(line))
             middle = 0.5 * low + 0.5 * high
@@ -116,8 +111,12 @@ def isolate(
             closed = (kinds != OPEN) | narrow
             kinds[kinds == _NOISE] = OPEN
             store.add(line[closed], low[closed], high[closed], kinds[closed], steep[closed])
-            rest = ~closed
-            line, low, high = _split(line[rest], low[rest], high[rest], excess[rest])
+            cored = ~closed & (cores[:, 1] - cores[:, 0] > _LEAST_CORE * (high - low))
+            whole = ~closed & ~cored
+            rest = [_split(line[whole], low[whole], high[whole], _parts(excess[whole]))]
+            if cored.any():
+                rest.append(_hollowed(store, line[cored], low[cored], high[cored], cores[cored]))
+            line, low, high = map(np.concatenate, zip(*rest, strict=True))
             level += 1
             if progress is not None:
                 progress(boxes / (boxes + len(line)))
@@ -129,16 +128,21 @@ def isolate(
 
 _NOISE = 9
 _MOST_PARTS = 4
+_LEAST_CORE = 0.2
 
 
-def _split(line: Array, low: Array, high: Array, excess: Array) -> tuple[Array, Array, Array]:
-    """Cut every interval into as many equal parts as should be closed, two to four.
+def _parts(excess: Array) -> Array:
+    """Return into how many parts an interval should be cut for the parts to be closed."""
+    return np.asarray(np.nan_to_num(np.ceil(np.sqrt(excess / 2)), nan=2.0).clip(2, _MOST_PARTS))
+
+
+def _split(line: Array, low: Array, high: Array, parts: Array) -> tuple[Array, Array, Array]:
+    """Cut every interval into equal parts.
 
     Intervals of some units of the last place are halved, so that no rounded cut passes another.
     """
     fine = high - low < 256 * UNIT * np.maximum(np.abs(low), np.abs(high))
-    wanted = np.ceil(np.sqrt(excess / 2))
-    parts = np.where(fine | np.isnan(wanted), 2, np.clip(wanted, 2, _MOST_PARTS)).astype(int)
+    parts = np.where(fine, np.minimum(parts, 2), parts).astype(int)
     first = np.cumsum(parts) - parts
     place = np.arange(int(parts.sum())) - np.repeat(first, parts)
     line, low, high, parts = (np.repeat(v, parts) for v in (line, low, high, parts))
@@ -148,8 +152,38 @@ def _split(line: Array, low: Array, high: Array, excess: Array) -> tuple[Array, 
     return line, bottom, top
 
 
-def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Array, Array, Array]:
-    """Return the kind of every box (``_NOISE`` where rounding decides), its slopes, its excess.
+def _hollowed(
+    store: _Store, line: Array, low: Array, high: Array, cores: Array
+) -> tuple[Array, Array, Array]:
+    """Store the decided cores of intervals; return what is left of them, neighbours joined."""
+    begin, end, signed, unsigned, sign, rise = cores[:, :6].T
+    for bottom, top, kind in (
+        (signed, unsigned, sign),
+        (begin, signed, rise),
+        (unsigned, end, rise),
+    ):
+        keep = top > bottom
+        kinds = kind[keep].astype(np.int8)
+        store.add(line[keep], bottom[keep], top[keep], kinds, cores[keep, 6:])
+    reach = 0.5 * (end - begin)
+    lines = np.concatenate((line, line))
+    lows, highs = np.concatenate((low, end)), np.concatenate((begin, high))
+    reach = np.concatenate((reach, reach))
+    order = np.lexsort((lows, lines))
+    order = order[highs[order] > lows[order]]
+    lines, lows, highs, reach = lines[order], lows[order], highs[order], reach[order]
+    fresh = np.ones(len(lines), dtype=bool)
+    fresh[1:] = (lines[1:] != lines[:-1]) | (lows[1:] != highs[:-1])
+    first = np.flatnonzero(fresh)
+    last = np.append(first[1:], len(lines)) - 1
+    lows, highs = lows[first], highs[last]
+    reach = np.minimum.reduceat(reach, first)
+    parts = np.ceil((highs - lows) / (2 * reach)).clip(1, _MOST_PARTS)
+    return _split(lines[first], lows, highs, parts)
+
+
+def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Array, ...]:
+    """Return the kind of every box (``_NOISE`` where rounding decides), slopes, excess, core.
 
     The excess is by how much a bound of the value, or of the derivative, is too wide; both become
     narrower with the square of the width.
@@ -170,15 +204,76 @@ def _classify(slices: Slices, line: Array, low: Array, high: Array) -> tuple[Arr
         error = jet.rad[0].reshape(-1) + fuzz
         # where numbers overflow, halving would never end either
         size = top - bottom
-        value = np.abs(jet.mid[0].reshape(-1))
-        excess = np.fmin(
-            0.5 * size / value, (steep_high - steep_low) / np.abs(steep_low + steep_high)
-        )
-        noisy = np.flatnonzero((kinds == 0) & ~((size > 8 * error) & np.isfinite(size)))
+        noise = ~((size > 8 * error) & np.isfinite(size))
+        noisy = np.flatnonzero((kinds == 0) & noise)
+        excess, cores = np.full(len(line), np.nan), np.zeros((len(line), 8))
+        wide = np.flatnonzero((kinds == 0) & ~noise)
+        if len(wide):
+            value, slope = jet.mid[0, wide].reshape(-1), (steep_low + steep_high)[wide]
+            excess[wide] = np.fmin(
+                0.5 * size[wide] / np.abs(value), (steep_high - steep_low)[wide] / np.abs(slope)
+            )
+            cores[wide] = _cores(
+                Jet(jet.mid[:3, wide], jet.rad[:3, wide]), fuzz[wide], centre[wide], half[wide]
+            )
+            cores[wide, :4] = cores[wide, :4].clip(low[wide, None], high[wide, None])
     if len(noisy):
         noisy = _sharpened(slices, arithmetic, jet, noisy, (line, centre, half, fuzz), kinds)
         kinds[noisy[quiet(slices, line[noisy], low[noisy], high[noisy])]] = _NOISE
-    return kinds, np.stack((steep_low, steep_high), axis=1), excess
+    return kinds, np.stack((steep_low, steep_high), axis=1), excess, cores
+
+
+def _cores(jet: Jet, fuzz: Array, centre: Array, half: Array) -> Array:
+    r"""Return what a Taylor enclosure decides around its centre, shape ``(B, 8)``.
+
+    With :math:`|g(c)| \ge v`, slope ``q`` away from 0 on one side, and the curvature at most ``D``
+    towards 0, the sign holds as long as :math:`v + q s - D s^2 / 2 > 0`; the slope keeps its sign
+    as long as :math:`|g'(c)| > s \max|g''|`.
+
+    Columns: ends of the decided stretch; ends of the part of it with a sign; the sign; 2 or -2 for
+    a rising or falling rest; ends of the derivative on the rest.
+    """
+    value, slope, bend = jet.mid[:3].reshape(3, -1)
+    value_error, slope_error, bend_error = jet.rad[:3].reshape(3, -1)
+    sign = np.where(value < 0, -1.0, 1.0)
+    size = np.abs(value) * (1 - 4 * UNIT) - value_error - fuzz
+    towards = np.maximum(bend_error - sign * bend, 0.0) + 4 * UNIT * (np.abs(bend) + bend_error)
+    safe = 4 * UNIT * (np.abs(centre) + half)
+
+    def inside(distance: Array) -> Array:
+        """Return the distance rounded down, at most to the end; 0 for NaN."""
+        return np.nan_to_num(
+            np.maximum(np.minimum(distance, half) * (1 - 1e-9) - safe, 0.0), posinf=0.0
+        )
+
+    def reach(outward: Array) -> Array:
+        q = outward - slope_error - 4 * UNIT * np.abs(slope)
+        root = np.hypot(q, np.sqrt(towards) * np.sqrt(2 * size))
+        found = np.where(q >= 0, (q + root) / towards, 2 * size / (root - q))
+        return inside(np.where((size > 0) & np.isfinite(root), found, 0.0))
+
+    left, right = reach(-sign * slope), reach(sign * slope)
+    most = np.abs(bend) + bend_error
+    steady = inside((np.abs(slope) * (1 - 4 * UNIT) - slope_error) / most)
+    # a sign is worth more than a slope; a rest of little width is not worth a piece
+    plain = steady > np.maximum(left, right)
+    spare = 0.125 * half
+    begin = centre - np.where(plain | (steady > left + spare), steady, left)
+    end = centre + np.where(plain | (steady > right + spare), steady, right)
+    width = (slope_error + most * steady + 4 * UNIT * np.abs(slope)) * (1 + 8 * UNIT)
+    return np.stack(
+        (
+            begin,
+            end,
+            np.where(plain, begin, centre - left),
+            np.where(plain, begin, centre + right),
+            sign,
+            np.where(slope < 0, -2.0, 2.0),
+            slope - width,
+            slope + width,
+        ),
+        axis=1,
+    )
 
 
 def _sharpened(
