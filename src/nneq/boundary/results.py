@@ -225,6 +225,20 @@ class Box:
         return tuple(k for k, (a, b) in enumerate(zip(self.low, self.high, strict=True)) if a < b)
 
 
+class _Told:
+    """Answers that print as a few lines; in a notebook, as the first of them."""
+
+    def __str__(self) -> str:
+        from nneq.boundary.summaries import summary
+
+        return "\n".join(summary(self))
+
+    def __repr__(self) -> str:
+        from nneq.boundary.summaries import summary
+
+        return f"<{type(self).__name__}: {summary(self)[0]}>"
+
+
 @dataclass(frozen=True)
 class Root:
     """One solution on a line.
@@ -267,8 +281,8 @@ class Piece:
     intercept: Array
 
 
-@dataclass(frozen=True)
-class Solutions(Sequence[Root]):
+@dataclass(frozen=True, repr=False)
+class Solutions(_Told, Sequence[Root]):
     """All solutions on one line, sorted; a sequence of :class:`Root`.
 
     Args:
@@ -355,8 +369,8 @@ class Component:
         return float(np.linalg.norm(steps / unit, axis=1).sum() * unit)
 
 
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, repr=False)
+class Curve(_Told):
     """The boundary in a 2-D box.
 
     Args:
@@ -389,8 +403,8 @@ class Curve:
         return sum(component.length for component in self.components)
 
 
-@dataclass(frozen=True)
-class Surface:
+@dataclass(frozen=True, repr=False)
+class Surface(_Told):
     """The boundary in a 3-D box as a mesh.
 
     Args:
@@ -446,8 +460,8 @@ class Region:
     b: Array
 
 
-@dataclass(frozen=True)
-class PiecewiseBoundary:
+@dataclass(frozen=True, repr=False)
+class PiecewiseBoundary(_Told):
     """All linear regions in a box and the boundary's pieces.
 
     Args:
@@ -478,8 +492,8 @@ class PiecewiseBoundary:
     isolated: tuple[Array, ...] = ()
 
 
-@dataclass(frozen=True)
-class Nearest:
+@dataclass(frozen=True, repr=False)
+class Nearest(_Told):
     """The boundary point nearest to an input.
 
     Args:
@@ -503,8 +517,8 @@ class Nearest:
     stats: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(_Told):
     """Whether a box is free of the boundary.
 
     Args:
@@ -551,8 +565,8 @@ class GraphBox:
     sign: int
 
 
-@dataclass(frozen=True)
-class Graph:
+@dataclass(frozen=True, repr=False)
+class Graph(_Told):
     """Where the boundary is a graph over the other inputs, proven by the implicit function theorem.
 
     Args:
@@ -610,8 +624,8 @@ class DecisionRegion:
     upper: float
 
 
-@dataclass(frozen=True)
-class DecisionMap:
+@dataclass(frozen=True, repr=False)
+class DecisionMap(_Told):
     """Which output is largest where, in a box of two free inputs.
 
     Args:

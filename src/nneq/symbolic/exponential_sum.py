@@ -79,6 +79,23 @@ class ExponentialSum:
         """The number ``N`` of hidden units."""
         return self.form.units
 
+    def __repr__(self) -> str:
+        terms = f"2**{self.units} terms" if self.units > 4 else f"{2**self.units} terms"
+        return f"<ExponentialSum: {self.units} units, {terms}>"
+
+    def __str__(self) -> str:
+        """Return the sum with its numbers, to 12 digits; above 6 units, its size."""
+        if self.units > _SHOWN_UNITS:
+            return repr(self)
+        terms = []
+        for units, value in self.exact_coefficients.items():
+            power = " + ".join(f"B_{k}" for k in sorted(units))
+            terms.append(f"{float(value):.12g}" + (f"*exp({power})" if power else ""))
+        lines = [" + ".join(terms).replace("+ -", "- ") + " = 0"]
+        for k, exponent in self.exponents.items():
+            lines.append(f"  B_{k} = {exponent.evalf(12)}")
+        return "\n".join(lines)
+
     def coefficient(self, units: frozenset[int] | set[int]) -> Fraction:
         """Return ``C_S`` as a fraction for a set ``S`` of unit numbers 1 .. N.
 
