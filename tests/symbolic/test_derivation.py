@@ -32,7 +32,7 @@ def test_one_hidden_layer():
     ]
     assert len(steps[-1].equations) == 8
     assert all(step.check is None or step.check < 1e-12 for step in steps)
-    assert sum(step.check is not None for step in steps) == 4
+    assert sum(step.check is not None for step in steps) == 5
 
 
 def test_substituting_backwards_gives_the_network():
@@ -56,6 +56,37 @@ def test_deep_networks_say_when_backward_substitution_is_true():
 
     assert "every W has full row rank" in narrowing[-1].justification
     assert "layer 1 has 4 units but rank 2" in widening[-1].justification
+
+
+@pytest.mark.parametrize(
+    ("widths", "rule", "gain"),
+    [((2, 9, 9, 2), "tanh", 20.0), ((3, 6, 6, 6, 2), "sigmoid", 4.0), ((2, 7, 7, 2), "gelu", 3.0),
+     ((2, 8, 8, 8, 8, 8, 2), "tanh", 50.0), ((3, 9, 9, 2), "relu", 2.0)],
+)  # fmt: skip
+def test_every_step_of_a_deep_network_is_checked(widths, rule, gain):
+    """The written equations hold to the last digits, also where the network is chaotic."""
+    steps = _derivation(mlp(widths, rule, gain=gain, seed=2))
+
+    assert all(step.check is not None for step in steps[1:])
+    assert all(step.check < 1e-13 for step in steps[1:3])
+    assert all(step.check < 1e-9 for step in steps[3:])
+
+
+def test_a_wrong_equation_does_not_pass_the_check():
+    """One weight changed in the text is seen."""
+    from nneq.symbolic import derivation
+    from nneq.symbolic.layout import layout_of
+    from nneq.symbolic.system import system
+
+    reduced = difference(mlp((2, 5, 5, 2), "tanh", gain=2.0), 0, 1).network
+    equations = list(system(layout_of(reduced)))
+    points = np.array([[0.4, -0.3]])
+    right = derivation._written(equations, reduced, points)
+    number = next(iter(equations[2].rhs.atoms(sp.Float)))
+    equations[2] = equations[2].subs(number, number * 1.001)
+
+    assert right < 1e-15
+    assert derivation._written(equations, reduced, points) > 1e-6
 
 
 def test_level_and_text():

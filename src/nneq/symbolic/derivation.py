@@ -18,7 +18,9 @@ import sympy as sp
 
 from nneq.errors import NneqError, UnsupportedError
 from nneq.ir import network as ir
-from nneq.ir.float64 import evaluate
+from nneq.ir.float64 import Float64, evaluate
+from nneq.ir.forward import forward_all
+from nneq.semantics.arb import ArbNetwork, lift
 from nneq.symbolic.exponential_sum import ExponentialSum
 from nneq.symbolic.layout import layout_of
 from nneq.symbolic.one_hidden import one_hidden
@@ -31,6 +33,9 @@ Array = np.ndarray[Any, Any]
 _EXPANDED_UNITS = 6
 _LAYER_TERMS = 20_000
 _POINTS = 64
+_WRITTEN_POINTS = 3
+_WRITTEN_BITS = 400
+_UNSATURATED = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,19 +159,44 @@ def _points(network: ir.Network) -> Array:
     return np.random.default_rng(0).normal(scale=2.0, size=(_POINTS, network.input_size))
 
 
-def _values(network: ir.Network, points: Array) -> Array:
+def _split(network: ir.Network, points: Array) -> list[Array]:
     inputs, start = [], 0
     for port in network.inputs:
         part = points[:, start : start + port.size]
         inputs.append(part.reshape(points.shape[0], *port.shape))
         start += port.size
-    out = evaluate(network, inputs)
+    return inputs
+
+
+def _values(network: ir.Network, points: Array) -> Array:
+    out = evaluate(network, _split(network, points))
     return np.concatenate([part.reshape(points.shape[0], -1) for part in out], axis=1)
 
 
 def _discrepancy(found: Array, wanted: Array) -> float:
     scale = np.maximum(1.0, np.abs(wanted))
     return float((np.abs(found - wanted) / scale).max())
+
+
+def _written(equations: Sequence[sp.Eq], reduced: ir.Network, points: Array) -> float | None:
+    """Return how far the equations, as they are written, are from ``g``: the last right-hand side.
+
+    Numbers are put in from the first equation to the last, to 60 digits, and compared with the
+    network in Arb; None where that gives no number.
+    """
+    few = points[:_WRITTEN_POINTS]
+    wanted = ArbNetwork(reduced)([lift(part) for part in _split(reduced, few)], _WRITTEN_BITS)
+    found = []
+    for point in few:
+        known = {sp.Symbol(f"x_{k}"): sp.Float(v, 60) for k, v in enumerate(point, start=1)}
+        for equation in equations:
+            value = equation.rhs.xreplace(known).doit()
+            if not value.is_number:
+                return None
+            known[equation.lhs] = sp.Float(value, 60)
+        found.append(float(known[equations[-1].lhs]))
+    exact = np.array([float(ball.mid()) for ball in wanted[0].reshape(-1)])
+    return _discrepancy(np.array(found), exact)
 
 
 def _cancel_step(
@@ -212,18 +242,29 @@ def _one_layer(
     linear = sp.Add(*terms, evaluate=False) if len(terms) > 1 else terms[0]
     yield _cancel_step(network, reduced, names, notes, sp.Eq(linear, 0, evaluate=False))
     activation = form(points)
+    exponents = [
+        sp.Eq(s, _readable(sums, k), evaluate=False) for k, s in zip(units, b, strict=True)
+    ]
+    fractions = [
+        sp.Eq(s, _unit_of(form.rule, e), evaluate=False) for s, e in zip(y, b, strict=True)
+    ]
     yield Step(
         "the units",
-        [sp.Eq(s, _unit_of(form.rule, e), evaluate=False) for s, e in zip(y, b, strict=True)],
+        fractions,
         f"a {form.rule} unit is a fraction in e^B; this equation in y (the note's 47, its 'dead "
         "end') is the form that is solved numerically: it is bounded and has only N terms",
         _discrepancy(activation, g),
     )
     yield Step(
         "the exponents",
-        [sp.Eq(s, _readable(sums, k), evaluate=False) for k, s in zip(units, b, strict=True)],
+        exponents,
         f"B_i = -{form.kappa if form.kappa > 1 else ''}(r_i . x + c_i): the minus stands on every "
         "term (the note has it on the x_1 term only, in its equations 5 to 8)",
+        _written(
+            [*exponents, *fractions, sp.Eq(sp.Symbol("g"), linear, evaluate=False)],
+            reduced,
+            points,
+        ),
     )
     if form.units > _EXPANDED_UNITS:
         yield Step(
@@ -310,6 +351,7 @@ def _layered(
             equations[:-1],
             "every hidden unit named; substituted from the first to the last they give the "
             "boundary as one equation in the inputs",
+            _written(equations, reduced, _points(reduced)),
         )
     yield from _backward(reduced)
 
@@ -341,7 +383,31 @@ def _backward(reduced: ir.Network) -> Iterator[Step]:
         + "; the unit values then lie on a curved set, and backward substitution meets equations "
         "without solutions. solve() and trace() need no such condition"
     )
-    yield Step("solve for the last layer first, then backwards", steps, condition)
+    yield Step(
+        "solve for the last layer first, then backwards",
+        steps,
+        condition,
+        _inverted(reduced, layers),
+    )
+
+
+def _inverted(reduced: ir.Network, layers: Sequence[tuple[str, Array]]) -> float | None:
+    """Return how far ``W y + c`` is from the inverse activation, where that is not saturated."""
+    units = [k for k, node in enumerate(reduced.nodes) if isinstance(node, ir.Elementwise)]
+    before = [reduced.nodes[k].args[0] for k in units]
+    points = _points(reduced)
+    inputs = _split(reduced, points)
+    with np.errstate(all="ignore"):
+        values = forward_all(reduced, Float64(), inputs, [*units, *before])
+    worst: float | None = None
+    for (rule, _), unit, inner in zip(layers, units, before, strict=True):
+        wanted, y = values[inner].reshape(-1), values[unit].reshape(-1)
+        open_ = np.abs(wanted) < _UNSATURATED
+        if open_.any():
+            y = y[open_]
+            found = np.log(y / (1 - y)) if rule == "sigmoid" else np.arctanh(y)
+            worst = max(worst or 0.0, _discrepancy(found, wanted[open_]))
+    return worst
 
 
 def _dense_layers(reduced: ir.Network) -> list[tuple[str, Array]] | None:
