@@ -80,6 +80,52 @@ def every_kind(seed=0, *, rough=True) -> Network:
     return built(builder, dense(y, y.shape[1], 2, 1.5))
 
 
+GROWING = (
+    "square", "swiglu", "cubic", "maxpool", "attention", "softmax", "select", "normalised",
+)  # fmt: skip
+
+
+def growing(kind, seed=0) -> Network:
+    """Return a network over 3 inputs whose inner values grow like powers along a line."""
+    rng = np.random.default_rng(seed)
+    builder = Builder()
+    x = builder.input((1, 3))
+
+    def dense(value, m=6):
+        n = value.shape[-1]
+        weight = (rng.normal(size=(m, n)) * 1.5 / np.sqrt(n)).astype(np.float32)
+        return builder.linear(value, lm.Dense(weight, (1,)), rng.normal(size=m) * 0.5)
+
+    def heads(value):
+        return builder.reshape(value, (1, 3, 2))
+
+    h = dense(x)
+    match kind:
+        case "square":
+            y = builder.elementwise("square", h)
+        case "swiglu":
+            y = builder.multiply(builder.elementwise("silu", h), dense(x))
+        case "cubic":
+            y = builder.multiply(builder.elementwise("square", h), dense(x))
+        case "maxpool":
+            top = builder.reshape(builder.max(heads(h), axes=(2,)), (1, 3))
+            y = builder.concat([top, builder.elementwise("tanh", dense(x, 3))], axis=1)
+        case "attention":
+            shares = builder.softmax(builder.einsum("aik,ajk->aij", heads(h), heads(dense(x))), 2)
+            y = builder.reshape(builder.einsum("aij,ajk->aik", shares, heads(dense(x))), (1, 6))
+        case "softmax":
+            y = builder.softmax(h, axis=1)
+        case "select":
+            test = builder.compare(dense(x), ">", builder.constant(np.zeros((1, 6))))
+            y = builder.where(test, h, builder.elementwise("tanh", h))
+        case _:
+            mean = builder.reshape(builder.einsum("ab,ab->a", h, h), (1, 1))
+            shifted_ = builder.add(mean, builder.constant(np.full((1, 1), 1e-5)))
+            rate = builder.elementwise("reciprocal", builder.elementwise("sqrt", shifted_))
+            y = builder.einsum("ab,ac->ab", h, rate)
+    return built(builder, dense(y, 2))
+
+
 def shifted(problem, *amounts):
     """Return the problem of ``g + amount`` for each amount in turn, without rounding."""
     network = problem.network
