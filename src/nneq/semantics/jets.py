@@ -36,6 +36,7 @@ from nneq.semantics.ball import (
     linear,
     softmax_range,
 )
+from nneq.semantics.branches import piece_facts
 
 if TYPE_CHECKING:
     from nneq.ir.linear_map import LinearMap
@@ -312,8 +313,14 @@ class Jets:
         rad[-1] = (rad[-1] + gamma(fan, UNIT32) * self._size(jet)) * _UP + 1e-44
         return Jet(jet.mid, rad)
 
-    def elementwise(self, node: Elementwise, arg: Jet) -> Jet:
-        """Return the composition with an activation."""
+    def elementwise(self, node: Elementwise, arg: Jet, piece: Array | None = None) -> Jet:
+        """Return the composition with an activation.
+
+        Args:
+            node: the activation.
+            arg: its argument.
+            piece: the pieces that stand for it, on the whole line, ``(B, *shape)``; -1: none.
+        """
         low, high = self.range(arg)
         steep = self.slopes(arg)
         mid, rad, d = arg.mid, arg.rad, self.d
@@ -322,6 +329,12 @@ class Jets:
             y, s, p, q = tanh_facts(fast, mid[0], rad[0], low, high)
         else:
             y, s, p, q = rule_facts(node.rule, node.params, mid[0], rad[0], low, high)
+        box = y
+        if self.rough:
+            box = Ball.interval(*ranges.value(node.rule, node.params, low, high))
+        if piece is not None:
+            centre = self.value(arg)
+            y, s, p, q, box = piece_facts(node, piece, centre, low, high, (y, s, p, q, box))
         shape = np.broadcast_shapes(mid.shape, (1, 1, *y.shape[1:]))
         out_mid, out_rad = np.empty(shape), np.empty(shape)
         out_mid[0], out_rad[0] = y.mid, y.rad
@@ -351,7 +364,6 @@ class Jets:
             ) * _UP + TINY
         if self.rough:
             t = self.taylor_rows
-            box = Ball.interval(*ranges.value(node.rule, node.params, low, high))
             out_mid[t], out_rad[t] = box.mid, box.rad
             for m in range(d):
                 product = p * steep[m]
@@ -401,8 +413,14 @@ class Jets:
         slopes = [times(steep[m], other) + times(box, side[m]) for m in range(self.d)]
         return self._made(times(v, w), gradient, hessian, times(box, other), slopes, fuzz)
 
-    def maximum(self, node: Maximum, arg: Jet) -> Jet:
-        """Return the rows of the entry that is largest on the whole box, else first order."""
+    def maximum(self, node: Maximum, arg: Jet, piece: Array | None = None) -> Jet:
+        """Return the rows of the entry that is largest on the whole box, else first order.
+
+        Args:
+            node: the maximum.
+            arg: its argument.
+            piece: which entry stands for it on the whole box, ``(B, *shape)``; -1: none.
+        """
         rank = len(node.axes)
         kept = arg.mid.ndim - 2 - rank
         source = [axis + 2 for axis in node.axes]
@@ -419,6 +437,9 @@ class Jets:
         np.put_along_axis(rivals, winner, -np.inf, axis=-1)
         best = np.take_along_axis(low, winner, axis=-1)[..., 0]
         sure = best >= rivals.max(axis=-1)
+        if piece is not None:
+            winner = np.where(piece >= 0, piece, winner[..., 0])[..., None]
+            sure = sure | (piece >= 0)
         pick = np.broadcast_to(winner[None], (mid.shape[0], *winner.shape))
         out_mid = np.take_along_axis(mid, pick, axis=-1)[..., 0].copy()
         out_rad = np.take_along_axis(rad, pick, axis=-1)[..., 0].copy()

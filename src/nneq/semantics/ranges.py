@@ -23,7 +23,7 @@ from nneq.activations.rule import Part, Rule
 from nneq.semantics.ball import LIBM, TINY, UNIT, Ball
 from nneq.semantics.ball_functions import BALL_FUNCTIONS
 
-__all__ = ["at", "bend", "image", "is_kinked", "slope", "value"]
+__all__ = ["at", "bend", "image", "is_kinked", "is_smooth", "part", "slope", "value"]
 
 Array = np.ndarray[Any, Any]
 Ends = tuple[Array, Array]
@@ -61,6 +61,23 @@ def slope(rule: str, params: Params, low: Array, high: Array) -> Ends:
 def bend(rule: str, params: Params, low: Array, high: Array) -> Ends:
     """Return proven ends of ``f''`` over ``[low, high]``; infinite where ``f'`` jumps inside."""
     return _ends(RULES[rule], params, low, high, 2)
+
+
+def is_smooth(rule: str, params: Params) -> bool:
+    """Whether the slopes on both sides of all kinks of a piecewise-smooth rule are equal."""
+    return bool(np.all(_smooth_kink(RULES[rule], params)))
+
+
+def part(rule: str, params: Params, place: int, low: Array, high: Array, order: Order = 0) -> Ends:
+    """Return ends over ``[low, high]`` of one part of a piecewise-smooth rule, continued.
+
+    Only for rules whose parts, as formulas, have no turning points but the declared ones.
+    """
+    with np.errstate(all="ignore"):
+        bottom, top = _one_part(RULES[rule].parts[place], params, low, high, order)
+        bottom = np.where(np.isnan(low) | np.isnan(bottom), -np.inf, bottom)
+        top = np.where(np.isnan(high) | np.isnan(top), np.inf, top)
+        return bottom, top
 
 
 def image(rule: str, params: Params, arg: Ball) -> Ball:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from nneq.ir import network as ir
 from nneq.ir.float64 import Float64
 from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, gamma, linear
+from nneq.semantics.branches import fork, met
 from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.ranges import is_kinked
 from nneq.semantics.rounding import require_nearest
@@ -268,6 +270,78 @@ class Slices:
 
         with np.errstate(all="ignore"):
             return self._run(arithmetic, {}, lift)
+
+    def branches(
+        self, line: Array, centre: Array, half: Array, most: int = 16
+    ) -> tuple[Jets, list[Jet], Array]:
+        """Return Taylor enclosures of every smooth branch, and the box each one belongs to.
+
+        On every box the network is one of the branches at each point
+        (:mod:`nneq.semantics.branches`); where more than ``most`` would be needed, kinks are
+        enclosed as by :meth:`jets`.
+
+        Args:
+            line: which slice, shape ``(B,)``.
+            centre: shape ``(B, d)``.
+            half: half-widths, shape ``(B, d)``, such that the box is inside centre +- half.
+            most: branches of one box.
+        """
+        if not self.rough:
+            return *self.jets(line, centre, half), np.arange(len(line))
+        if self.executor is None or len(line) <= self.batch:
+            jets, owner = self._branches(most, line, centre, half)
+        else:
+            task = partial(self._branches, most)
+            parts = shared(self.executor, task, len(line), self.batch, line, centre, half)
+            jets = [
+                Jet(
+                    np.concatenate([jet.mid for jet in own], axis=1),
+                    np.concatenate([jet.rad for jet in own], axis=1),
+                )
+                for own in zip(*(part[0] for part in parts), strict=True)
+            ]
+            owner = np.concatenate([part[1] + k * self.batch for k, part in enumerate(parts)])
+        return Jets(half[owner], rough=True, float32=self.float32), jets, owner
+
+    def _branches(
+        self, most: int, line: Array, centre: Array, half: Array
+    ) -> tuple[list[Jet], Array]:
+        owner, weight = np.arange(len(line)), np.ones(len(line))
+        made: dict[int, Jet] = {}
+        arithmetic = Jets(half, rough=True, float32=self.float32)
+
+        def lifted(place: int) -> Jet:
+            if place not in made:
+                own, at, wide = line[owner], centre[owner], half[owner]
+                front = self.fronts[place]
+                fuzz = _fuzz(front, own, np.abs(at) + wide) if self.float32 else None
+                made[place] = arithmetic.front(*_placed(front, own, at), fuzz)
+            return made[place]
+
+        with np.errstate(all="ignore"):
+            for place, node, args, ends in self._program:
+                values = [lifted(arg) for arg in args]
+                piece = None
+                if isinstance(node, ir.Elementwise | ir.Maximum):
+                    found = met(node, *arithmetic.range(values[0]))
+                    if found is not None:
+                        row, piece, weight = fork(found, weight, most)
+                        owner = owner[row]
+                        arithmetic = Jets(half[owner], rough=True, float32=self.float32)
+                        for key, jet in made.items():
+                            made[key] = Jet(jet.mid[:, row], jet.rad[:, row])
+                        values = [made[arg] for arg in args]
+                        piece = piece.reshape(len(row), *node.shape)
+                match node:
+                    case ir.Elementwise() if piece is not None:
+                        made[place] = arithmetic.elementwise(node, values[0], piece)
+                    case ir.Maximum() if piece is not None:
+                        made[place] = arithmetic.maximum(node, values[0], piece)
+                    case _:
+                        made[place] = _step(arithmetic, node, values)
+                for arg in ends:
+                    del made[arg]
+            return [lifted(place) for place in self.outputs], owner
 
     def balls(self, line: Array, t: Array, rad: Array | None = None) -> list[Ball]:
         """Return proven values of the outputs at points (or over boxes) of the slices.

@@ -9,6 +9,7 @@ from boundary_networks import layers, question, random_layers, sphere
 from nneq.boundary.results import Box, Budget, Enclosed, Status
 from nneq.boundary.smooth.search import values
 from nneq.boundary.smooth.space import trace_space
+from nneq.boundary.smooth.tetrahedra import BITS, cut, uneven, unpacked
 from nneq.ir.linear_map import Dense
 from nneq.ir.network import Affine, Elementwise, Input, Network, Port, Product, Term
 
@@ -263,8 +264,8 @@ def test_vertices_lie_on_the_surface_next_to_kinks():
     assert np.abs(values(problem.network, surface.vertices)).max() < 1e-12
 
 
-def test_a_tiny_part_that_no_rival_wins_is_not_denied():
-    """The third class wins but in a ball of radius 1/512: the disc in it is found or undecided."""
+def test_a_tiny_part_that_no_rival_wins_is_found():
+    """The third class wins but in a ball of radius 1/512: the surface is the disc in it."""
     nodes = (
         Input((3,)),
         Elementwise((3,), 0, "square"),
@@ -280,14 +281,23 @@ def test_a_tiny_part_that_no_rival_wins_is_not_denied():
     network = Network(nodes, (Port("x", 0, (3,)),), (Port("z", 2, (3,)),))
     surface = _ask(question(network, rivals=True), Box((-1.0, -1.1, -0.9), (1.05, 1.0, 1.0)))
 
-    assert not surface.complete
-    assert any(
-        np.all(np.array(b.low) <= 0) and np.all(np.array(b.high) >= 0) for b in surface.undecided
-    )
+    assert surface.complete
+    assert _components(surface) == 1
+    assert _euler(surface) == 1
+    assert abs(_area(surface) - np.pi * 2.0**-18) < 0.02 * np.pi * 2.0**-18
+
+
+def _rim_vertices(surface):
+    """Return the vertices of edges with one triangle, but those on the box."""
+    edges, counts = _edges(surface.faces)
+    found = surface.vertices[np.unique(edges[counts == 1])]
+    low, high = np.array(surface.box.low), np.array(surface.box.high)
+    inside = (found > low + 1e-12) & (found < high - 1e-12)
+    return found[inside.all(axis=1)]
 
 
 def test_rivals_cut_the_surface():
-    """Where a third class wins the surface is left out; where it ties is not proven."""
+    """Where a third class wins the surface is left out, also where the rim runs through corners."""
     weights = [(np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0]]), np.zeros(3))]
     network = layers(weights, [])
     box = Box((-1.0,) * 3, (1.0,) * 3)
@@ -295,10 +305,168 @@ def test_rivals_cut_the_surface():
     decision = _ask(question(network, rivals=True), box)
 
     assert abs(_area(plain) - 4) < 1e-9
-    assert decision.status is Status.UNDECIDED
-    assert all(abs(b.low[1]) < 0.2 and abs(b.high[1]) < 0.2 for b in decision.undecided)
+    assert decision.complete
     assert abs(_area(decision) - 2) < 1e-9
     assert decision.vertices[:, 1].max() < 1e-9
+
+
+def _ball_and_plane(offset):
+    """Return z_1 - z_2 = |x|^2 - 1, and z_1 - z_3 = x_3 - offset on it (for |x| = 1)."""
+    nodes = (
+        Input((3,)),
+        Elementwise((3,), 0, "square"),
+        Affine(
+            (3,),
+            (
+                Term(1, Dense(np.array([[1.0, 1, 1], [0, 0, 0], [1, 1, 1]]))),
+                Term(0, Dense(np.array([[0.0, 0, 0], [0, 0, 0], [0, 0, -1]]))),
+            ),
+            np.array([-1.0, 0.0, -1.0 + offset]),
+        ),
+    )
+    return Network(nodes, (Port("x", 0, (3,)),), (Port("z", 2, (3,)),))
+
+
+def test_a_sphere_is_cut_along_a_circle():
+    """The part of the unit sphere above x_3 = 0.3 is one disc whose rim is that circle."""
+    box = Box((-1.5, -1.3, -1.4), (1.5, 1.7, 1.6))
+    surface = _ask(question(_ball_and_plane(0.3), rivals=True), box)
+    rim = _rim_vertices(surface)
+
+    assert surface.complete
+    assert _components(surface) == 1
+    assert _euler(surface) == 1
+    assert np.abs(rim[:, 2] - 0.3).max() < 1e-9
+    assert np.abs(np.linalg.norm(rim, axis=1) - 1).max() < 1e-9
+    assert abs(_area(surface) - 2 * np.pi * 0.7) < 0.03 * 2 * np.pi * 0.7
+
+
+def test_a_rival_that_ties_in_one_point_of_the_surface_is_not_decided():
+    """The plane x_3 = 1 touches the sphere: no claim about what is left of it."""
+    box = Box((-1.5, -1.3, -1.4), (1.5, 1.7, 1.6))
+    surface = _ask(question(_ball_and_plane(1.0), rivals=True), box)
+
+    assert not surface.complete
+    assert any(
+        all(a <= x <= b for a, x, b in zip(part.low, (0, 0, 1), part.high, strict=True))
+        for part in surface.undecided
+    )
+
+
+def _bent(slopes, kinked):
+    """Return g = slopes . x + sum of kinked units, through a tanh that keeps signs."""
+    rows = np.array([row for row, _ in kinked])
+    size = len(kinked)
+    weights = [
+        (np.concatenate([rows, np.eye(3)]), np.zeros(size + 3)),
+        (np.array([[*(c for _, c in kinked), *slopes]]), np.array([0.013])),
+        (np.array([[1.0], [0.0]]), np.zeros(2)),
+    ]
+    network = layers(weights, ["abs", "tanh"])
+    nodes = list(network.nodes)
+    # the first layer's last three units pass x on: |x + 9| - 9
+    nodes[1] = Affine((size + 3,), nodes[1].terms, np.array([0.0] * size + [9.0] * 3))
+    nodes[3] = Affine((1,), nodes[3].terms, np.array([0.013 - 9 * sum(slopes)]))
+    return Network(tuple(nodes), network.inputs, network.outputs)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "kinked", "complete"),
+    [
+        # the gradients on both sides of the kink agree along no axis, but along a diagonal
+        ((0.5, 0.4, 0.45), [((1.0, -1.3, 0.4), 0.9)], True),
+        ((0.6, 0.5, 0.5), [((1.0, -0.9, -1.1), 1.0), ((0.3, 0.2, -1.0), 0.15)], True),
+        ((0.5, 0.6, 0.0), [((0.9, -1.2, 0.7), 1.0)], True),
+        # |x_1| = |x_2|: the surface branches
+        ((0.0, 0.0, 0.0), [((1.0, 0.0, 0.0), 1.0), ((0.0, 1.0, 0.0), -1.0)], False),
+    ],
+)
+def test_surfaces_across_kinks(slopes, kinked, complete):
+    """Complete where one direction crosses the surface on all sides, and only there."""
+    network = _bent(slopes, kinked)
+    if not complete:
+        nodes = list(network.nodes)
+        nodes[3] = Affine((1,), nodes[3].terms, np.zeros(1))
+        network = Network(tuple(nodes), network.inputs, network.outputs)
+    box = Box((-1.0, -1.1, -0.9), (1.05, 1.0, 1.0))
+    surface = _ask(question(network), box)
+
+    assert complete == surface.complete
+    if complete:
+        assert_closed_in(surface, box)
+        assert _components(surface) == 1
+        assert _euler(surface) == 1  # a graph
+
+
+@pytest.mark.parametrize(("seed", "rules"), [(3, ("relu", "tanh")), (8, ("relu", "tanh"))])
+def test_surfaces_of_mixed_networks(seed, rules):
+    """The mesh has as many crossings with random lines as g has changes of sign, or is tangent."""
+    problem = question(random_layers(seed, [3, 8, 8, 2], rules))
+    box = Box((-1.0,) * 3, (1.0,) * 3)
+    surface = _ask(problem, box)
+
+    assert surface.complete
+    assert len(surface.faces) < 30000
+    assert_closed_in(surface, box)
+    random = np.random.default_rng(0)
+    corners = surface.vertices[surface.faces]
+    wrong = 0
+    for place in random.uniform(-1, 1, (60, 2)):
+        points = np.zeros((801, 3))
+        points[:, :2], points[:, 2] = place, np.linspace(-1, 1, 801)
+        numbers = values(problem.network, points)[:, 0]
+        changes = int((numbers[1:] * numbers[:-1] < 0).sum())
+        sides = corners[:, :, :2] - place
+        turns = np.stack(
+            [
+                sides[:, i, 0] * sides[:, j, 1] - sides[:, i, 1] * sides[:, j, 0]
+                for i, j in ((0, 1), (1, 2), (2, 0))
+            ]
+        )
+        hits = int(((turns > 0).all(axis=0) | (turns < 0).all(axis=0)).sum())
+        assert (changes - hits) % 2 == 0
+        wrong += changes != hits
+    assert wrong <= 2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_tetrahedra_fit_together(share):
+    """Whatever the sizes and diagonals of the cubes: inner triangles have two tetrahedra."""
+    random = np.random.default_rng(5)
+    level, index = np.full(64, 2), np.argwhere(np.ones((4, 4, 4)))
+    steps = np.argwhere(np.ones((2, 2, 2)))
+    for _ in range(3):
+        halved = random.random(len(level)) < 0.08
+        while halved.any():
+            parts = (2 * index[halved][:, None] + steps).reshape(-1, 3)
+            level = np.r_[level[~halved], np.repeat(level[halved] + 1, 8)]
+            index = np.concatenate([index[~halved], parts])
+            halved = uneven(level, index)
+    kept = random.random(len(level)) >= share
+    level, index = level[kept], index[kept]
+    pattern = np.where(random.random(len(level)) < 0.5, 0, random.integers(10, size=len(level)))
+    made = cut(level, index, pattern)
+    places = unpacked(made.keys) * 2.0**-BITS
+    corners = places[made.corners]
+    volume = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])) / 6
+    triangles = np.sort(made.corners[:, [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]], axis=2)
+    single, counts = np.unique(triangles.reshape(-1, 3), axis=0, return_counts=True)
+    single = places[single[counts == 1]]
+    normal = np.cross(single[:, 1] - single[:, 0], single[:, 2] - single[:, 0])
+    normal /= np.linalg.norm(normal, axis=1)[:, None]
+    beside = [single.mean(axis=1) + shift * normal for shift in (1e-6, -1e-6)]
+    inside = [
+        sum(
+            (np.floor(points * 2.0**k)[:, None] == index[level == k]).all(axis=2).any(axis=1)
+            for k in np.unique(level)
+        )
+        for points in beside
+    ]
+
+    assert volume.min() > 0
+    assert np.allclose(np.bincount(made.cube, weights=volume), 8.0**-level)
+    assert counts.max() == 2
+    assert not np.any(inside[0] & inside[1])
 
 
 def test_budget_and_interruption(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flint
 import numpy as np
 import pytest
+from boundary_networks import random_layers
 from certified_networks import built, mlp, one_hidden, shifted
 
 from nneq.boundary.problem import Problem
@@ -168,6 +169,17 @@ def test_mixed_networks(rules):
 
     assert curve.complete, curve.undecided
     assert_curve(problem, curve, SQUARE)
+
+
+def test_branches_decide_where_the_hull_of_both_sides_does_not():
+    """A curve across kinks of units whose later layers see the same side: complete, few boxes."""
+    problem = problem_of(random_layers(13, [2, 8, 8, 2], ("relu", "tanh")))
+    box = Box((-1.0, -1.0), (1.0, 1.0))
+    curve = trace(problem, box)
+
+    assert curve.complete
+    assert curve.stats["boxes"] < 2000
+    assert_curve(problem, curve, box)
 
 
 def test_sampled_signs_agree_with_the_curve():

@@ -1,8 +1,10 @@
 r"""Subdivision of a box in three dimensions until every cell is understood.
 
-A cell is dropped when ``g`` keeps a sign on it, accepted when a partial derivative keeps one, so
-that the surface is a graph in the cell, and split otherwise.  Cells on the rim of the box also need
-a derivative along each face and edge of the rim they touch, or ``g`` to keep a sign there.
+A cell is dropped when ``g`` keeps a sign on it, accepted when the derivative along an axis keeps
+one, so that the surface is a graph in the cell, and split otherwise.  Cells on the rim of the box
+also need a derivative along each face and edge they touch, or ``g`` to keep a sign there.
+Where kinks cross a cell, every smooth branch is asked (:mod:`nneq.semantics.branches`), and
+derivatives along diagonals count too.
 
 References:
     Plantinga and Vegter 2004, Isotopic approximation of implicit curves and surfaces; Lin and Yap
@@ -27,11 +29,12 @@ from nneq.semantics.slices import Slices
 __all__ = [
     "DEEPEST",
     "DEEPEST_ROUGH",
+    "DIRECTIONS",
     "Accepted",
     "Grid",
     "Tree",
+    "derivatives",
     "on_rim",
-    "one_way",
     "subdivide",
     "taylor",
 ]
@@ -40,10 +43,21 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
 Screen = Callable[[Array, Array], Array] | None
 
-DEEPEST = 20
+DEEPEST = 18
 DEEPEST_ROUGH = 8  # at kinks the gradients do not come nearer to one another
 _START = 2
+_TURN = 4  # from this level on diagonals count
 _BATCH = 1024
+
+# of the lattice: axes, diagonals of cubes, diagonals of faces
+DIRECTIONS = np.array(
+    [
+        *[(1, 0, 0), (0, 1, 0), (0, 0, 1)],
+        *[(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)],
+        *[(1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (0, 1, -1)],
+    ],
+    dtype=np.float64,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +72,15 @@ class Grid:
     low: Array
     high: Array
 
-    def place(self, level: int, index: Array) -> Array:
+    def place(self, level: int | Array, index: Array) -> Array:
         """Return coordinates ``(..., 3)`` of lattice points of a level, equal on all levels."""
         share = index * 2.0**-level
         inner = self.low + (self.high - self.low) * share
-        return np.where(index == 0, self.low, np.where(index == 1 << level, self.high, inner))
+        return np.where(
+            index == 0, self.low, np.where(index == np.left_shift(1, level), self.high, inner)
+        )
 
-    def boxes(self, level: int, index: Array) -> tuple[Array, Array]:
+    def boxes(self, level: int | Array, index: Array) -> tuple[Array, Array]:
         """Return centres and half-widths (rounded up) of cells."""
         low, high = self.place(level, index), self.place(level, index + 1)
         centre = 0.5 * low + 0.5 * high
@@ -79,8 +95,8 @@ class Accepted:
     Args:
         index: shape ``(C, 3)``.
         steep: largest ``|dg/dt_m|`` on the cell in scaled coordinates, shape ``(C, 3)``.
-        ways: least ``|dg/dt_m|`` on the cell, scaled, with its sign, shape ``(C, 3)``; 0: not
-            known.
+        ways: least size of the derivatives along ``DIRECTIONS`` on the cell, scaled, with their
+            sign, shape ``(C, 13)``; 0: not known.
     """
 
     index: Array
@@ -106,12 +122,14 @@ class Tree:
 
     Args:
         accepted: by level.
+        dropped: by level: cells in which ``g`` may vanish, dropped by the screen.
         undecided: ``(level, index)`` of cells given up.
         examined: number of cells looked at.
         stopped: ``""``, ``"budget"`` or ``"interrupted"``.
     """
 
     accepted: dict[int, Accepted] = field(default_factory=dict)
+    dropped: dict[int, Accepted] = field(default_factory=dict)
     undecided: list[tuple[int, Array]] = field(default_factory=list)
     examined: int = 0
     stopped: str = ""
@@ -189,27 +207,34 @@ class _Level:
         centre, half = self.grid.boxes(level, index)
         forms = self.bounds(Domain.box(centre - half, centre + half))
         keep = ~((forms.low[:, 0] > 0) | (forms.high[:, 0] < 0))
-        if self.screen is not None and keep.any():
-            lost = np.zeros(len(index), dtype=bool)
-            lost[keep] = self.screen(centre[keep], half[keep])
-            keep &= ~lost
         index, centre, half = index[keep], centre[keep], half[keep]
         if not len(index):
             return index
         with np.errstate(all="ignore"):
-            low, high, mid, rad, noise = taylor(self.slices, self.size, centre, half)
+            low, high, steep, ways, noise = taylor(self.slices, self.size, centre, half)
             open_ = ~((low > 0) | (high < 0))
-            ways = one_way(mid, rad)
-            good = open_ & (ways != 0).any(axis=1) & self._rim(level, index, centre, half, ways)
+            if self.screen is not None and open_.any():
+                known = np.flatnonzero(open_)
+                dropped = known[self.screen(centre[known], half[known])]
+                open_[dropped] = False
+                self._keep(self.tree.dropped, level, index, steep, ways, dropped)
+            known = ways if self.slices.rough and level >= _TURN else ways[:, :3]
+            good = open_ & (known != 0).any(axis=1)
+            good &= self._rim(level, index, centre, half, known)
             # where the value is smaller than its own error, nothing finer can be known
             lost = open_ & ~good & (np.maximum(high, -low) <= 16 * noise)
-        if good.any():
-            steep = np.abs(mid[good]) + rad[good]
-            new, old = Accepted(index[good], steep, ways[good]), self.tree.accepted.get(level)
-            self.tree.accepted[level] = new if old is None else old.joined(new)
+        self._keep(self.tree.accepted, level, index, steep, ways, np.flatnonzero(good))
         if lost.any():
             self.tree.undecided.append((level, index[lost]))
         return np.asarray(index[open_ & ~good & ~lost])
+
+    @staticmethod
+    def _keep(
+        cells: dict[int, Accepted], level: int, index: Array, steep: Array, ways: Array, rows: Array
+    ) -> None:
+        if len(rows):
+            new, old = Accepted(index[rows], steep[rows], ways[rows]), cells.get(level)
+            cells[level] = new if old is None else old.joined(new)
 
     def _rim(self, level: int, index: Array, centre: Array, half: Array, ways: Array) -> Array:
         """Return the cells that pass on every face and edge of the box they touch."""
@@ -219,7 +244,7 @@ class _Level:
         for axes in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2)):
             for ends in itertools.product((0, 1), repeat=len(axes)):
                 on = np.all([sides[m][e] for m, e in zip(axes, ends, strict=True)], axis=0) & good
-                free = [m for m in range(3) if m not in axes]
+                free = (DIRECTIONS[: ways.shape[1], list(axes)] == 0).all(axis=1)
                 on &= ~(ways[:, free] != 0).any(axis=1)
                 if on.any():
                     here = np.flatnonzero(on)
@@ -245,27 +270,62 @@ def on_rim(
 def taylor(
     slices: Slices, size: Array, centre: Array, half: Array
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return ends of the range, scaled gradient balls ``(C, 3)``, and the rounding error.
+    """Return what is known of ``g`` on cells.
 
     Args:
         slices: ``g``.
         size: of the whole box, shape ``(3,)``: derivatives are those by ``t / size``.
         centre: shape ``(C, 3)``.
         half: shape ``(C, 3)``.
+
+    Returns:
+        Ends of the range, ``steep`` and ``ways`` as in :class:`Accepted`, and the rounding error.
+    """
+    low, high, steep, least, most, noise = (
+        part[:, 0] for part in derivatives(slices, size, centre, half)
+    )
+    return low, high, steep, np.where(least > 0, least, np.where(most < 0, most, 0.0)), noise
+
+
+def derivatives(
+    slices: Slices, size: Array, centre: Array, half: Array
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Return ranges ``(C, K)`` of ``K`` functions on cells, and of their derivatives.
+
+    Returns:
+        Ends of the ranges; sizes of the partial derivatives, ``(C, K, 3)``; ends of the
+        derivatives along ``DIRECTIONS``, ``(C, K, 13)``; rounding errors ``(C, K)``.
     """
     line = np.zeros(len(centre), dtype=np.int64)
-    arithmetic, (jet,) = slices.jets(line, centre, half)
-    low, high = arithmetic.range(jet)
-    fuzz = arithmetic.fuzz(jet).reshape(len(centre))
+    arithmetic, (jet,), owner = slices.branches(line, centre, half)
+    first = np.searchsorted(owner, np.arange(len(centre)))
+    low, high = (end.reshape(len(owner), -1) for end in arithmetic.range(jet))
+    fuzz = arithmetic.fuzz(jet).reshape(low.shape)
     slopes = arithmetic.slopes(jet)
-    mid = np.stack([s.mid.reshape(-1) for s in slopes], axis=1) * size
-    rad = np.stack([s.rad.reshape(-1) for s in slopes], axis=1) * size
+    mid = np.stack([s.mid.reshape(low.shape) for s in slopes], axis=-1) * size
+    rad = np.stack([s.rad.reshape(low.shape) for s in slopes], axis=-1) * size
     rad = (rad + 2 * UNIT * np.abs(mid)) * (1 + 8 * UNIT)
-    noise = arithmetic.value(jet).rad.reshape(-1) + fuzz
-    return low.reshape(-1) - fuzz, high.reshape(-1) + fuzz, mid, rad, noise
+    along = np.zeros((*low.shape, len(DIRECTIONS)))
+    spread = along.copy()
+    for m in range(3):
+        # zeros apart: an infinite radius along another axis must not make NaN
+        used = DIRECTIONS[:, m] != 0
+        along[..., used] += mid[..., m, None] * DIRECTIONS[used, m]
+        spread[..., used] += (rad[..., m] + 8 * UNIT * np.abs(mid[..., m]))[..., None]
+    spread *= 1 + 8 * UNIT
+    return (
+        _over(np.minimum, low - fuzz, first),
+        _over(np.maximum, high + fuzz, first),
+        _over(np.maximum, np.abs(mid) + rad, first),
+        _over(np.minimum, along - spread, first),
+        _over(np.maximum, along + spread, first),
+        _over(np.maximum, arithmetic.value(jet).rad.reshape(low.shape) + fuzz, first),
+    )
 
 
-def one_way(mid: Array, rad: Array) -> Array:
-    """Return the least size of numbers in balls, with their sign; 0 where the sign is not known."""
-    least = np.abs(mid) - rad - 4 * UNIT * (np.abs(mid) + rad)
-    return np.where(least > 0, np.copysign(least, mid), 0.0)
+def _over(combine: np.ufunc, values: Array, first: Array) -> Array:
+    """Return the least or largest value of every cell's branches; NaN if one is."""
+    if len(first) == len(values):
+        return values
+    found: Array = combine.reduceat(values, first, axis=0)
+    return found

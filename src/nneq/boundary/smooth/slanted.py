@@ -17,6 +17,7 @@ __all__ = ["Turned", "Verdicts"]
 
 Array = np.ndarray[Any, Any]
 
+_AXES = ((1, 0), (0, 1))  # on every branch, where the hull of all was too wide
 _SLANTS = ((1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2), (3, 1), (1, 3), (3, -1), (1, -3))
 
 
@@ -43,7 +44,7 @@ class Turned:
         """Restrict the network to the slanted bases (exact: small integer combinations)."""
         self.slices, self.frame, self.clock = slices, frame, clock
         self.bases: list[tuple[Array, Slices]] = []
-        for w in _SLANTS:
+        for w in _AXES + _SLANTS:
             basis = np.array([[w[0], -w[1]], [w[1], w[0]]], dtype=np.float64)
             turned = slices.turned(basis)
             if turned is not None:
@@ -61,10 +62,14 @@ class Turned:
             width = half[live] @ np.abs(inverse).T
             reach = np.abs(centre[live]).sum(axis=1, keepdims=True) + width
             width = width * (1 + 64 * UNIT) + 64 * UNIT * reach
-            arithmetic, (jet,) = turned.jets(np.zeros(len(live), dtype=np.int64), places, width)
+            line = np.zeros(len(live), dtype=np.int64)
+            arithmetic, (jet,), owner = turned.branches(line, places, width)
+            first = np.searchsorted(owner, np.arange(len(live)))
             with np.errstate(all="ignore"):
                 steep = arithmetic.slopes(jet)[0]
-                sure = (steep.lower.reshape(-1) > 0) | (steep.upper.reshape(-1) < 0)
+                least = np.minimum.reduceat(steep.lower.reshape(-1), first)
+                most = np.maximum.reduceat(steep.upper.reshape(-1), first)
+            sure = (least > 0) | (most < 0)
             found = live[sure]
             if len(found):
                 fine = found[self._edges(cells.take(found))]

@@ -1,23 +1,15 @@
 r"""The surface :math:`g = 0` in a box of three free inputs, as a mesh with the right topology.
 
-The octree (:mod:`nneq.boundary.smooth.octree`) leaves cells on which a partial derivative keeps its
-sign.  Connected cells are split to one size, every small cube is cut into six tetrahedra along the
-same diagonal (Freudenthal, Kuhn), and the surface of the piecewise linear interpolant
-:math:`\hat g` of the corner values is the mesh.
+The octree (:mod:`nneq.boundary.smooth.octree`) leaves cells on which the derivative along some
+direction keeps its sign.  They are cut into tetrahedra
+(:mod:`nneq.boundary.smooth.tetrahedra`), and the surface of the piecewise linear interpolant
+:math:`\hat g` of the corner values is the mesh.  Where the proof that both are isotopic
+(:mod:`nneq.boundary.smooth.isotopy`) lacks a direction, cubes are cut along another diagonal, or
+halved; what stays open is returned as undecided.
 
-Why this is isotopic to :math:`g = 0`.  Asked of every corner of the cubes: one partial derivative,
-the same for all cubes that meet there, keeps one sign on them.  Let :math:`V` be the vector field
-that interpolates these directions between the corners (with hat functions).  In a cube it is a
-combination of directions in which ``g`` increases, and so does :math:`\hat g`, whose partial
-derivatives on a tetrahedron are difference quotients of ``g`` along edges of the same cube.  So
-both increase along the flow lines of :math:`V`, and each zero slides along its line from one
-surface to the other; it cannot leave the cubes, because outside both functions have the same sign.
-Corners on the rim of the box need a direction along the rim, or ``g`` to have a sign there; the
-corners of the box itself need a proven sign, because nothing can move there.
-Rounding of the corner values changes a difference quotient by at most twice the error over the
-edge; a derivative that is not larger counts as unknown.  Cubes at corners for which no direction is
-found are returned as undecided.  So are cubes in which it is not proven that every rival loses, or
-that one wins: there the mesh is cut where the rival ties at its vertices, which proves nothing.
+With rivals the surface ends where the largest one ties.  Cells that one wins are kept, but asked
+for nothing; where it is open who wins, the same section proves that the rim moves along.
+The vertices on the rim are placed by Newton steps, numerically.
 """
 
 from __future__ import annotations
@@ -25,25 +17,36 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from nneq.boundary.problem import Problem
 from nneq.boundary.results import Box, Clock, Enclosed, Status, Surface
+from nneq.boundary.smooth.isotopy import Function, Vertices, doubtful, lifted, tangent
 from nneq.boundary.smooth.octree import (
+    DEEPEST,
+    DIRECTIONS,
     Accepted,
     Grid,
     Tree,
-    on_rim,
-    one_way,
+    derivatives,
     subdivide,
     taylor,
 )
 from nneq.boundary.smooth.rivals import Filter
-from nneq.boundary.smooth.tetrahedra import TETRAHEDRA, connected, oriented, triangles
+from nneq.boundary.smooth.tetrahedra import (
+    BITS,
+    Tetrahedra,
+    cut,
+    oriented,
+    triangles,
+    uneven,
+    unpacked,
+)
 from nneq.passes.restrict import restrict
+from nneq.semantics.ball import UNIT
 from nneq.semantics.linear_bounds import LinearBounds
 from nneq.semantics.slices import Slices
 
@@ -53,9 +56,13 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None] | None
 
 _FINE = 5
-_FINER = 2
+_TURNS = 4
+_WON, _LOST, _OPEN, _ASKED = 1, 2, 3, 0
+_ROUNDS = 20  # of other diagonals or smaller cubes where the proof lacks a direction
 _MOST_CELLS = 1_000_000
 _BATCH = 8192
+_TIES, _FEW = 6, 200  # rounds of smaller cubes along the rim, more for few cubes
+_NEWTON = 16
 _ROOT_STEPS = 90  # every third one is a bisection: slow only next to kinks
 _CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
 
@@ -110,8 +117,6 @@ def trace_space(
         status = Status.INTERRUPTED
         for level, part in tree.accepted.items():
             mesh.lost.append((level, part.index))
-    if problem.rivals is not None:
-        mesh.filter(Slices(problem.rivals, origin[None], directions))
     undecided = _boxes(grid, [*tree.undecided, *mesh.lost])
     if undecided and status is Status.COMPLETE:
         status = Status.UNDECIDED
@@ -149,29 +154,63 @@ def _boxes(grid: Grid, cells: list[tuple[int, Array]]) -> tuple[Box, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Corners:
-    """Corners of cubes of one size.
+class _Cubes:
+    """Cubes of any size.
 
     Args:
-        places: shape ``(V, 3)``.
-        fixed: whether a corner lies on the rim across each axis, shape ``(V, 3)``.
-        value: of ``g``, in float64, shape ``(V,)``.
-        error: of the value, shape ``(V,)``.
-        where: the corners of every cube, shape ``(C, 8)``.
+        level: shape ``(C,)``.
+        index: shape ``(C, 3)``.
+        steep: as in :class:`Accepted`.
+        ways: as in :class:`Accepted`.
+        own: whether ``ways`` were evaluated at the cube's own size.
+        pattern: the diagonal it is cut along, shape ``(C,)``.
+        turned: how often the diagonal was chosen for it.
+        state: whether every rival loses (``_WON``), one wins (``_LOST``), or that is not known.
     """
 
-    places: Array
-    fixed: Array
-    value: Array
-    error: Array
-    where: Array
+    level: Array
+    index: Array
+    steep: Array
+    ways: Array
+    own: Array
+    pattern: Array
+    turned: Array
+    state: Array
+
+    @classmethod
+    def made(cls, level: int, cells: Accepted, state: int) -> _Cubes:
+        """Return cells of one level."""
+        count = len(cells.index)
+        own, turned = np.ones(count, dtype=bool), np.zeros(count, dtype=np.int64)
+        levels, pattern = np.full(count, level), np.zeros(count, dtype=np.int64)
+        states = np.full(count, state)
+        return cls(levels, cells.index, cells.steep, cells.ways, own, pattern, turned, states)
+
+    def take(self, keep: Array) -> _Cubes:
+        """Return some of the cubes."""
+        return _Cubes(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    def joined(self, *others: _Cubes) -> _Cubes:
+        """Return the cubes of all."""
+        parts = [[getattr(one, field.name) for one in (self, *others)] for field in fields(self)]
+        return _Cubes(*(np.concatenate(part) for part in parts))
+
+    def halved(self) -> _Cubes:
+        """Return the eight parts of every cube."""
+        eight = self.take(np.repeat(np.arange(len(self.level)), 8))
+        index = 2 * eight.index + np.tile(_CORNERS, (len(self.level), 1))
+        own, turned = np.zeros(len(index), dtype=bool), np.zeros(len(index), dtype=np.int64)
+        state = np.where(eight.state == _OPEN, _ASKED, eight.state)
+        return replace(
+            eight, level=eight.level + 1, index=index, own=own, turned=turned, state=state
+        )
 
 
 class _Mesh:
     """Cells to triangles."""
 
     def __init__(
-        self, slices: Slices, grid: Grid, tree: Tree, clock: Clock, sieve: Filter | None
+        self, slices: Slices, grid: Grid, tree: Tree, clock: Clock, rivals: Filter | None
     ) -> None:
         self.slices, self.grid, self.tree, self.clock = slices, grid, tree, clock
         self.vertices = np.zeros((0, 3))
@@ -179,68 +218,151 @@ class _Mesh:
         self.size = grid.high - grid.low
         self.cubes = 0
         self.lost: list[tuple[int, Array]] = []
-        self.sieve = sieve
+        self.rivals = rivals
+        self.known = np.zeros(0, dtype=np.int64)  # keys of places, and the values there
+        self.values = np.zeros((2, 0))
 
     def build(self) -> None:
-        """Mesh every connected group of cells at the size of its finest cell, or a little finer."""
-        for cells in connected(self.tree.accepted):
-            level, group = self._one_size(cells)
-            corners = self._corners(level, group)
-            stuck = self._stuck(level, group, corners)
-            for _ in range(0 if self.tree.undecided else _FINER):
-                if not stuck.any() or 4 * len(group.index) > _MOST_CELLS or self.clock.over:
-                    break
-                # smaller cubes have sharper derivatives, which agree with those of more neighbours
-                group = self._split(level, group)
-                level += 1
-                corners = self._corners(level, group)
-                stuck = self._stuck(level, group, corners)
-            stuck |= self._contested(level, group.index)
-            if stuck.any():
-                self.lost.append((level, group.index[stuck]))
-            if len(group.index):
-                self.cubes += len(group.index)
-                self._march(corners)
-
-    def _contested(self, level: int, index: Array) -> Array:
-        """Return the cubes in which it is open whether a rival wins."""
-        if self.sieve is None or not len(index):
-            return np.zeros(len(index), dtype=bool)
-        return self.sieve.cells(*self.grid.boxes(level, index))[1]
-
-    def _one_size(self, cells: dict[int, Accepted]) -> tuple[int, Accepted]:
-        """Split cells to the size of the finest; drop parts that the gradient keeps off zero."""
-        target = max(*cells, _FINE)
-        current: Accepted | None = None
-        for level in range(min(cells), target + 1):
-            if level in cells:
-                own = cells[level]
-                current = own if current is None else current.joined(own)
-            if level == target or current is None:
-                continue
-            late = self.clock.over and level >= _FINE
-            if 8 * len(current.index) > _MOST_CELLS or late:
-                # too many cubes of the finest size: what is finer stays undecided
-                for finer, part in cells.items():
-                    if finer > level:
-                        self.lost.append((finer, part.index))
-                target = level
+        """Cut the cells into tetrahedra, finer where the proof asks for it, and mesh them."""
+        cubes = self._start()
+        if not len(cubes.level):
+            return
+        random = np.random.default_rng(0)
+        most = min(_MOST_CELLS, 4 * len(cubes.level) + 50_000)
+        # next to undecided cells the surface stays open
+        last = 2 if self.tree.undecided else _ROUNDS
+        number = 0
+        while True:
+            cubes = self._even(cubes)
+            if not len(cubes.level):
+                return
+            self._ask(cubes)
+            outside = cubes.state == _LOST
+            tetrahedra = cut(cubes.level, cubes.index, cubes.pattern)
+            vertices = self._vertices(tetrahedra.keys, cubes)
+            known = cubes.level, vertices, cubes.steep, cubes.ways, outside
+            doubt, change = doubtful(tetrahedra, *known)
+            again = np.flatnonzero(doubt & ~cubes.own)
+            if len(again):
+                self._sharpen(cubes, again)
+                doubt, change = doubtful(tetrahedra, *known)
+            if doubt.any():
+                raised = lifted(tetrahedra, cubes.level, vertices, cubes.ways, doubt)
+                vertices = replace(vertices, interpolant=raised)
+                known = cubes.level, vertices, cubes.steep, cubes.ways, outside
+                doubt, change = doubtful(tetrahedra, *known)
+            ties, margin = self._ties(cubes, tetrahedra, vertices)
+            stuck = doubt | ties
+            if not stuck.any():
                 break
-            current = self._split(level, current)
-        if current is None:
-            msg = "a group without cells"
-            raise ValueError(msg)
-        return target, current
+            turn = change & (cubes.turned < np.where(tetrahedra.kind == 1, _TURNS, 1))
+            finer = _spread(cubes, change & ~turn & (cubes.level < DEEPEST), tetrahedra)
+            if number < _TIES or ties.sum() < _FEW:
+                finer |= ties & (cubes.level < DEEPEST)
+            late = number == last or self.clock.over or not (turn | finer).any()
+            if late or len(cubes.level) + 8 * finer.sum() > most:
+                break
+            number += 1
+            _turn(cubes, turn, tetrahedra, random)
+            cubes = cubes.take(~finer).joined(self._split(cubes.take(finer)))
+        for level in np.unique(cubes.level[stuck]).tolist():
+            self.lost.append((level, cubes.index[stuck & (cubes.level == level)]))
+        self.cubes = len(cubes.level)
+        self._march(tetrahedra, vertices, margin)
 
-    def _split(self, level: int, cells: Accepted) -> Accepted:
-        index = (2 * cells.index[:, None] + _CORNERS).reshape(-1, 3)
-        steep, ways = (np.repeat(part, 8, axis=0) for part in (cells.steep, cells.ways))
-        centre, half = self.grid.boxes(level + 1, index)
+    def _ask(self, cubes: _Cubes) -> None:
+        """Ask of cubes whether a rival wins."""
+        rows = np.flatnonzero(cubes.state == _ASKED)
+        if self.rivals is not None and len(rows):
+            centre, half = self._boxes(cubes.take(rows))
+            lost, open_ = self.rivals.cells(centre, half)
+            cubes.state[rows] = np.where(lost, _LOST, np.where(open_, _OPEN, _WON))
+
+    def _ties(
+        self, cubes: _Cubes, tetrahedra: Tetrahedra, vertices: Vertices
+    ) -> tuple[Array, Array | None]:
+        """Return cubes in which the rim may be torn, and the smallest margin at the corners."""
+        bad = np.zeros(len(cubes.level), dtype=bool)
+        if self.rivals is None:
+            return bad, None
+        value, error = self._margins(self._places(tetrahedra.keys))
+        state = cubes.state[tetrahedra.cube]
+        ahead = (value >= 0)[tetrahedra.corners]
+        wrong = np.where((state == _WON)[:, None], ~ahead, (state == _LOST)[:, None] & ahead)
+        bad[tetrahedra.cube[wrong.any(axis=1)]] = True
+        rows = np.flatnonzero(cubes.state == _OPEN)
+        if not len(rows):
+            return bad, value
+        count = len(cubes.level)
+        functions = []
+        for slices, own in ((self.slices, vertices), (self.rivals.slices, None)):
+            steep = np.full((count, 3), np.inf)
+            least, most = np.full((count, 13), -np.inf), np.full((count, 13), np.inf)
+            for start in range(0, len(rows), _BATCH):
+                part = rows[start : start + _BATCH]
+                with np.errstate(all="ignore"):
+                    steep[part], least[part], most[part] = _smallest(
+                        slices, self.size, *self._boxes(cubes.take(part))
+                    )
+            at = (value, error, value)
+            if own is not None:
+                at = (own.value, own.error, own.interpolant)
+            functions.append(Function(*at, steep, least, most))
+        open_ = cubes.state == _OPEN
+        bad |= tangent(tetrahedra, cubes.level, vertices, functions, open_)
+        return bad, value
+
+    def _margins(self, points: Array) -> tuple[Array, Array]:
+        """Return the margin over the best rival at points, and bounds of its error."""
+        if self.rivals is None or not len(points):
+            return np.zeros(len(points)), np.zeros(len(points))
+        mids, rads = [], []
+        for start in range(0, len(points), _BATCH):
+            part = points[start : start + _BATCH]
+            ball = self.rivals.slices.balls(np.zeros(len(part), dtype=np.int64), part)[0]
+            mids.append(ball.mid.reshape(len(part), -1).min(axis=1))
+            rads.append(ball.rad.reshape(len(part), -1).max(axis=1))
+        return np.concatenate(mids), np.concatenate(rads)
+
+    def _boxes(self, cubes: _Cubes) -> tuple[Array, Array]:
+        """Return centres and half-widths."""
+        return self.grid.boxes(cubes.level[:, None], cubes.index)
+
+    def _start(self) -> _Cubes:
+        """Return the accepted cells, split to a size that looks smooth."""
+        state = _WON if self.rivals is None else _ASKED
+        parts = [_Cubes.made(level, part, state) for level, part in self.tree.accepted.items()]
+        parts += [_Cubes.made(level, part, _LOST) for level, part in self.tree.dropped.items()]
+        none = Accepted(np.zeros((0, 3), dtype=np.int64), np.zeros((0, 3)), np.zeros((0, 13)))
+        cubes = _Cubes.made(0, none, state).joined(*parts)
+        while (coarse := (cubes.level < _FINE) & (cubes.state != _LOST)).any():
+            cubes = cubes.take(~coarse).joined(self._split(cubes.take(coarse)))
+        return cubes
+
+    def _even(self, cubes: _Cubes) -> _Cubes:
+        """Split cubes until those that touch differ by one level at most."""
+        while (coarse := uneven(cubes.level, cubes.index)).any():
+            cubes = cubes.take(~coarse).joined(self._split(cubes.take(coarse)))
+        return cubes
+
+    def _split(self, cubes: _Cubes) -> _Cubes:
+        """Return the parts of cubes that the gradient does not keep off zero."""
+        made = cubes.halved()
+        centre, half = self._boxes(made)
         value, error = self._values(centre)
-        # far from 0 the cells are not quite of one size
-        reach = (half / (self.size) * steep).sum(axis=1) * (1 + 1e-12)
-        near = ~(np.abs(value) > error + reach)
-        return Accepted(index, steep, ways).take(near)
+        reach = (half / self.size * made.steep).sum(axis=1) * (1 + 1e-12)
+        return made.take(~(np.abs(value) > error + reach))
+
+    def _sharpen(self, cubes: _Cubes, rows: Array) -> None:
+        """Evaluate derivatives on cubes at their own size."""
+        centre, half = self._boxes(cubes.take(rows))
+        for start in range(0, len(rows), _BATCH):
+            part = slice(start, start + _BATCH)
+            with np.errstate(all="ignore"):
+                _, _, steep, ways, _ = taylor(self.slices, self.size, centre[part], half[part])
+            cubes.ways[rows[part]] = ways
+            cubes.steep[rows[part]] = np.fmin(cubes.steep[rows[part]], steep)
+        cubes.own[rows] = True
 
     def _values(self, points: Array) -> tuple[Array, Array]:
         """Return values at points and bounds of their errors."""
@@ -255,97 +377,53 @@ class _Mesh:
         return np.concatenate(mids), np.concatenate(rads)
 
     # ------------------------------------------------------------------------------ triangles
-    def _corners(self, level: int, cells: Accepted) -> _Corners:
-        """Return the corners of cubes of one size, each once, with the values there."""
-        corners = (cells.index[:, None] + _CORNERS).reshape(-1, 3)
-        side = (1 << level) + 1
-        keys = (corners[:, 0] * side + corners[:, 1]) * side + corners[:, 2]
-        _, first, where = np.unique(keys, return_index=True, return_inverse=True)
-        lattice = corners[first]
-        places = self.grid.place(level, lattice)
-        fixed = (lattice == 0) | (lattice == 1 << level)
-        return _Corners(places, fixed, *self._values(places), where.reshape(-1, 8))
+    def _vertices(self, keys: Array, cubes: _Cubes) -> Vertices:
+        """Return what is known at the corners of tetrahedra."""
+        fresh = keys[~np.isin(keys, self.known, assume_unique=True)]
+        found = np.stack(self._values(self._places(fresh)))
+        known = np.concatenate([self.known, fresh])
+        order = np.argsort(known)
+        self.known = known[order]
+        self.values = np.concatenate([self.values, found], axis=1)[:, order]
+        value, error = self.values[:, np.searchsorted(self.known, keys)]
+        lattice = unpacked(keys)
+        ends = np.stack([lattice == 0, lattice == 1 << BITS], axis=-1).reshape(-1, 6)
+        sides = ends @ np.left_shift(1, np.arange(6))
+        inner = np.ones(len(keys), dtype=bool)
+        unsure = np.flatnonzero(~(np.abs(value) > error))
+        if len(unsure):
+            inner[unsure] = _surrounded(lattice[unsure], cubes)
+        far = np.maximum(np.abs(self.grid.low), np.abs(self.grid.high))
+        edge = self.size * 2.0 ** -(int(cubes.level.max()) + 1)
+        return Vertices(value, error, value, sides, inner, float((4 * UNIT * far / edge).max()))
 
-    def _march(self, corners: _Corners) -> None:
-        """Add the triangles of cubes of one size."""
-        places, value, where = corners.places, corners.value, corners.where
-        tetrahedra = where[:, TETRAHEDRA].reshape(-1, 4)
-        positive = value[tetrahedra] >= 0
+    def _places(self, keys: Array) -> Array:
+        """Return coordinates."""
+        return self.grid.place(BITS, unpacked(keys))
+
+    def _march(self, tetrahedra: Tetrahedra, vertices: Vertices, margin: Array | None) -> None:
+        """Add the triangles of tetrahedra, cut where the interpolated margin is 0."""
+        value = vertices.value
+        places = self._places(tetrahedra.keys)
+        positive = value[tetrahedra.corners] >= 0
         crossed = positive.any(axis=1) & ~positive.all(axis=1)
-        tetrahedra, positive = tetrahedra[crossed], positive[crossed]
-        cut, signs = triangles(tetrahedra, positive)
-        if not len(cut):
+        cuts, signs = triangles(tetrahedra.corners[crossed], positive[crossed])
+        if not len(cuts):
             return
         count = len(value)
-        edges, number = np.unique(cut.min(axis=-1) * count + cut.max(axis=-1), return_inverse=True)
+        edges, number = np.unique(
+            cuts.min(axis=-1) * count + cuts.max(axis=-1), return_inverse=True
+        )
         first, second = edges // count, edges % count
         points = self._crossings(places, value, first, second)
         faces = number.reshape(-1, 3)
         # the middles of the edges: where g is 0 at a corner, crossings coincide
-        faces = oriented(0.5 * places[first] + 0.5 * places[second], faces, places, signs)
-        self.faces = np.concatenate([self.faces, faces + len(self.vertices)])
-        self.vertices = np.concatenate([self.vertices, points])
-
-    def _stuck(self, level: int, cells: Accepted, corners: _Corners) -> Array:
-        """Return the cubes at corners for which the proof has no direction."""
-        places, where, fixed = corners.places, corners.where, corners.fixed
-        value, error = corners.value, corners.error
-        if not len(where):
-            return np.zeros(0, dtype=bool)
-        unsure = ~(np.abs(value) > error)
-        edge = ((places[where[:, 7]] - places[where[:, 0]]) / self.size).min(axis=1)
-        with np.errstate(all="ignore"):
-            tilt = (2 * error[where].max(axis=1) / edge * (1 + 1e-12))[:, None]
-        ways = cells.ways
-        stuck = _astray(np.where(np.abs(ways) > tilt, np.sign(ways), 0), where, fixed)
-        again = np.flatnonzero(stuck[where].any(axis=1))
-        if len(again):
-            ways = ways.copy()
-            ways[again] = self._ways(level, cells.index[again])
-            signs = np.where(np.abs(ways) > tilt, np.sign(ways), 0)
-            stuck = _astray(signs, where, fixed)
-            inner = _astray(signs, where, np.zeros_like(fixed))
-            rim = stuck & fixed.any(axis=1) & ~inner
-            touching = np.flatnonzero(rim[where].any(axis=1))
-            signed = self._rim_signed(level, cells.index[touching])
-            # the interpolant must have that sign too
-            signed &= ~(unsure & fixed.any(axis=1))[where[touching]].any(axis=1)
-            open_ = touching[~signed]
-            rim[where[open_].reshape(-1)] = False
-            stuck &= ~rim
-        # nothing can move at a corner of the box
-        bad = (stuck | (unsure & fixed.all(axis=1)))[where].any(axis=1)
-        # a corner shared with dropped cells must have the sign that was proven there (cells that
-        # a rival wins are dropped without one: the mesh is cut away from them later)
-        shared = np.bincount(where.reshape(-1), minlength=len(value))
-        if unsure.any() and self.sieve is None:
-            full = shared >= 8 >> fixed.sum(axis=1)
-            bad |= (unsure & ~full)[where].any(axis=1)
-        return np.asarray(bad)
-
-    def _ways(self, level: int, index: Array) -> Array:
-        """Return the signed least derivatives on cubes, evaluated at their own size."""
-        found = []
-        for start in range(0, len(index), _BATCH):
-            box = self.grid.boxes(level, index[start : start + _BATCH])
-            with np.errstate(all="ignore"):
-                _, _, mid, rad, _ = taylor(self.slices, self.size, *box)
-                found.append(one_way(mid, rad))
-        return np.concatenate(found) if found else np.zeros((0, 3))
-
-    def _rim_signed(self, level: int, index: Array) -> Array:
-        """Return which cubes have a proven sign of ``g`` on every face they have on the rim."""
-        good = np.ones(len(index), dtype=bool)
-        centre, half = self.grid.boxes(level, index)
-        for axis in range(3):
-            for end, at in ((0, 0), (1, (1 << level) - 1)):
-                rows = np.flatnonzero(index[:, axis] == at)
-                if len(rows):
-                    face = on_rim(self.grid, centre[rows], half[rows], (axis,), (end,))
-                    with np.errstate(all="ignore"):
-                        low, high, *_ = taylor(self.slices, self.size, *face)
-                    good[rows] &= (low > 0) | (high < 0)
-        return good
+        self.faces = oriented(0.5 * places[first] + 0.5 * places[second], faces, places, signs)
+        self.vertices = points
+        if margin is not None:
+            value = vertices.interpolant
+            share = value[first] / (value[first] - value[second])
+            self._trim(margin[first] + share * (margin[second] - margin[first]))
 
     def _crossings(self, places: Array, value: Array, first: Array, second: Array) -> Array:
         """Return points of the surface on edges, by the safeguarded secant (Illinois) rule."""
@@ -383,12 +461,8 @@ class _Mesh:
         ]
         return np.concatenate(parts)
 
-    def filter(self, rivals: Slices) -> None:
-        """Cut the mesh where the largest rival ties (numerically) and leave out what it wins."""
-        if not len(self.faces):
-            return
-        line = np.zeros(len(self.vertices), dtype=np.int64)
-        margin = rivals.floats(line, self.vertices)[0].reshape(len(line), -1).min(axis=1)
+    def _trim(self, margin: Array) -> None:
+        """Cut triangles where the margin changes its sign, and leave out where it is negative."""
         won = (margin >= 0)[self.faces]
         count = won.sum(axis=1)
         cut = (count == 1) | (count == 2)
@@ -402,8 +476,9 @@ class _Mesh:
         edges, number = np.unique(low * size + high, return_inverse=True)
         first, second = edges // size, edges % size
         share = margin[first] / (margin[first] - margin[second])
-        fresh = self.vertices[first] + share[:, None] * (
-            self.vertices[second] - self.vertices[first]
+        step = self.vertices[second] - self.vertices[first]
+        fresh = self._onto_rim(
+            self.vertices[first] + share[:, None] * step, np.linalg.norm(step, axis=1)
         )
         number = number.reshape(-1, 2) + size
         tips = count[cut] == 1
@@ -419,22 +494,120 @@ class _Mesh:
         used, renamed = np.unique(kept, return_inverse=True)
         self.vertices = np.concatenate([self.vertices, fresh])[used]
         self.faces = renamed.reshape(-1, 3)
+        # vertices that the interpolant leaves a little beyond the rim
+        beyond = np.flatnonzero(self._margins(self.vertices)[0] < 0)
+        reach = np.full(len(beyond), 2.0**-_FINE * np.linalg.norm(self.size))
+        self.vertices[beyond] = self._onto_rim(self.vertices[beyond], reach)
+
+    def _onto_rim(self, points: Array, reach: Array) -> Array:
+        """Return points moved, within reach, to where both the surface and the rim are."""
+        if self.rivals is None or not len(points):
+            return points
+        moved, left = points.copy(), np.arange(len(points))
+        for _ in range(_NEWTON):
+            pairs = [
+                _pointwise(slices, moved[left]) for slices in (self.slices, self.rivals.slices)
+            ]
+            values, slopes = (np.stack(part, axis=1) for part in zip(*pairs, strict=True))
+            step = _least_step(values, slopes)
+            moved[left] = np.clip(moved[left] - step, self.grid.low, self.grid.high)
+            left = left[np.linalg.norm(step, axis=1) > 1e-14 * np.linalg.norm(self.size)]
+            if not len(left):
+                break
+        with np.errstate(all="ignore"):
+            near = np.linalg.norm(moved - points, axis=1) <= reach
+        return np.asarray(np.where(near[:, None], moved, points))
 
 
-def _astray(signs: Array, where: Array, fixed: Array) -> Array:
-    """Return the corners for which no derivative has one sign on all cubes around.
+def _smallest(
+    slices: Slices, size: Array, centre: Array, half: Array
+) -> tuple[Array, Array, Array]:
+    """Return bounds of the derivatives of the smallest of some functions on cells."""
+    low, high, steep, least, most, _ = derivatives(slices, size, centre, half)
+    # only those count that may be the smallest somewhere
+    out = (low > high.min(axis=1, keepdims=True))[..., None]
+    return (
+        np.where(out, 0.0, steep).max(axis=1),
+        np.where(out, np.inf, least).min(axis=1),
+        np.where(out, -np.inf, most).max(axis=1),
+    )
 
-    Args:
-        signs: of the partial derivatives on the cubes, shape ``(C, 3)``.
-        where: corners of the cubes, shape ``(C, 8)``.
-        fixed: axes along which a corner must stay (those across the rim), shape ``(V, 3)``.
-    """
-    count = len(fixed)
-    total = np.bincount(where.reshape(-1), minlength=count)
-    found = np.zeros(count, dtype=bool)
-    for axis in range(3):
-        for sign in (1, -1):
-            agree = np.repeat(signs[:, axis] == sign, 8)
-            same = np.bincount(where.reshape(-1), weights=agree, minlength=count) == total
-            found |= same & ~fixed[:, axis]
-    return ~found & ~fixed.all(axis=1)
+
+def _pointwise(slices: Slices, points: Array) -> tuple[Array, Array]:
+    """Return values and gradients of the smallest output at points, numerically."""
+    line = np.zeros(len(points), dtype=np.int64)
+    arithmetic, (jet,) = slices.jets(line, points, np.zeros_like(points))
+    value = arithmetic.value(jet).mid.reshape(len(points), -1)
+    best = value.argmin(axis=1)[:, None]
+    slopes = [s.mid.reshape(value.shape) for s in arithmetic.slopes(jet)]
+    slope = np.stack([np.take_along_axis(s, best, axis=1)[:, 0] for s in slopes], axis=1)
+    return np.take_along_axis(value, best, axis=1)[:, 0], slope
+
+
+def _least_step(values: Array, slopes: Array) -> Array:
+    """Return the shortest steps that solve two linear equations."""
+    with np.errstate(all="ignore"):
+        square = slopes @ slopes.transpose(0, 2, 1)
+        determinant = square[:, 0, 0] * square[:, 1, 1] - square[:, 0, 1] ** 2
+        first = (square[:, 1, 1] * values[:, 0] - square[:, 0, 1] * values[:, 1]) / determinant
+        second = (square[:, 0, 0] * values[:, 1] - square[:, 0, 1] * values[:, 0]) / determinant
+        step = first[:, None] * slopes[:, 0] + second[:, None] * slopes[:, 1]
+    return np.asarray(np.where(np.isfinite(step), step, 0.0))
+
+
+def _turn(cubes: _Cubes, rows: Array, tetrahedra: Tetrahedra, random: np.random.Generator) -> None:
+    """Cut cubes, and those that touch them, along a diagonal in which ``g`` surely changes."""
+    last = (np.int64(1) << cubes.level[rows]) - 1
+    index = cubes.index[rows]
+    rim = (index == 0) | (index == last[:, None])
+    sure = cubes.ways[rows, 3:] != 0
+    # the same for as many as possible; at the rim along it
+    along = ~(rim[:, None] & (DIRECTIONS[3:] != 0)).any(axis=2)
+    score = sure * (1.0 + sure.sum(axis=0)) * np.where(along, 1e6, 1.0)
+    # after that any, so that the places where neighbours differ move
+    score = np.where(cubes.turned[rows, None] > 0, sure * random.random(sure.shape), score)
+    chosen = np.where(score.max(axis=1) > 0, np.argmax(score, axis=1), cubes.pattern[rows])
+    cubes.pattern[rows] = chosen
+    cubes.turned[rows] += 1
+    corners, cube = tetrahedra.corners, tetrahedra.cube
+    around = np.full(len(tetrahedra.keys), -1)
+    own = rows[cube]
+    around[corners[own]] = cubes.pattern[cube[own], None]
+    near = np.full(len(cubes.level), -1)
+    np.maximum.at(near, cube, around[corners].max(axis=1))
+    beside = (near >= 0) & (cubes.turned == 0)
+    cubes.pattern[beside] = near[beside]
+
+
+def _spread(cubes: _Cubes, finer: Array, tetrahedra: Tetrahedra) -> Array:
+    """Add the cubes along the same kink and of the same size: sizes should change away from it."""
+    bent = ~(cubes.ways[:, :3] != 0).any(axis=1)
+    corners, cube = tetrahedra.corners, tetrahedra.cube
+    finer = finer.copy()
+    for level in np.unique(cubes.level[finer]).tolist():
+        own = cubes.level == level
+        keep = (own & (bent | finer))[cube]
+        part, where = corners[keep], cube[keep]
+        reached = np.zeros(len(tetrahedra.keys), dtype=bool)
+        count = -1
+        while (now := int((finer & own).sum())) > count:
+            count = now
+            reached[part[finer[where]]] = True
+            finer[where[reached[part].any(axis=1)]] = True
+    return finer
+
+
+def _surrounded(lattice: Array, cubes: _Cubes) -> Array:
+    """Return which corners have cubes all around, as far as the box goes."""
+    found = np.ones(len(lattice), dtype=bool)
+    codes = {level: cubes.index[cubes.level == level] for level in np.unique(cubes.level).tolist()}
+    for step in _CORNERS:
+        cell = lattice - step
+        outside = ((cell < 0) | (cell >= 1 << BITS)).any(axis=1)
+        covered = outside.copy()
+        for level, index in codes.items():
+            own = {tuple(row) for row in index.tolist()}
+            above = (cell >> (BITS - level)).tolist()
+            covered |= np.array([tuple(row) in own for row in above], dtype=bool)
+        found &= covered
+    return found
