@@ -18,7 +18,6 @@ import numpy as np
 
 from nneq.api.boundary import Boundary
 from nneq.api.equations import Equations
-from nneq.api.importing import to_network
 from nneq.boundary.results import Budget
 from nneq.callbacks.measuring import Measurer, keys_of
 from nneq.callbacks.outputs import (
@@ -29,6 +28,7 @@ from nneq.callbacks.outputs import (
     TensorBoardOutput,
 )
 from nneq.callbacks.purse import Due, Purse
+from nneq.callbacks.reading import Reader
 from nneq.callbacks.settings import Settings
 from nneq.errors import NneqError
 
@@ -66,6 +66,7 @@ class BoundaryRecorder:
         self.picture: bytes | None = None
         self._measurer = Measurer(self.settings)
         self._purse = Purse(self.settings)
+        self._reader = Reader(self.settings.example_inputs)
         self._outputs: list[Output] = []
         self._values: dict[str, float] = {}
         self._warned: set[str] = set()
@@ -149,7 +150,7 @@ class BoundaryRecorder:
         except AttributeError:
             msg = f"the model {type(model).__name__} has no attribute {s.attribute!r}"
             raise NneqError(msg) from None
-        return Equations(to_network(network, example_inputs=s.example_inputs))
+        return Equations(self._reader.read(network))
 
     def begin_epoch(self) -> None:
         """Say that an epoch begins, so that its time can be measured."""
