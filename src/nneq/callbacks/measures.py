@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.spatial import cKDTree
 from nneq.boundary.results import Box, Component
 
 __all__ = [
+    "Outline",
     "changed_share",
     "diagonal",
     "events",
@@ -28,6 +30,7 @@ Array = np.ndarray[Any, Any]
 
 _SPACING = 1 / 400
 _LINK = 0.25
+_SOME = 100  # samples that stand for a component in a mean distance
 
 
 def diagonal(box: Box) -> float:
@@ -54,71 +57,95 @@ def sampled(points: Array, closed: bool, spacing: float) -> Array:
     return np.concatenate([inner, ring[-1:]])
 
 
-def _cloud(components: Sequence[Component], spacing: float) -> Array:
-    clouds = [sampled(c.points, c.closed, spacing) for c in components if len(c.points)]
-    return np.concatenate(clouds) if clouds else np.zeros((0, 2))
+class Outline:
+    """A curve that distances are measured to, sampled at 1/400 of the box's diagonal.
 
+    What costs time is made when it is first asked for, and kept: the curve of one epoch is the
+    earlier one of the next.
 
-class _Target:
-    """A curve that distances are measured to: the nearest sample and the segments beside it."""
+    Args:
+        components: the curve.
+        box: its box.
+    """
 
-    def __init__(self, components: Sequence[Component], spacing: float) -> None:
-        clouds = [sampled(c.points, c.closed, spacing) for c in components if len(c.points)]
-        self.cloud = np.concatenate(clouds)
-        self._before = np.concatenate([np.vstack([c[:1], c[:-1]]) for c in clouds])
-        self._after = np.concatenate([np.vstack([c[1:], c[-1:]]) for c in clouds])
-        self._tree = cKDTree(self.cloud)
+    def __init__(self, components: Sequence[Component], box: Box) -> None:
+        """Sample the components that have points."""
+        self.size = diagonal(box)
+        kept = [c for c in components if len(c.points)]
+        self.clouds = [sampled(c.points, c.closed, self.size * _SPACING) for c in kept]
+
+    @cached_property
+    def cloud(self) -> Array:
+        """All samples, shape ``(k, 2)``."""
+        return np.concatenate(self.clouds)
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.cloud, balanced_tree=False, compact_nodes=False)
+
+    @cached_property
+    def trees(self) -> list[cKDTree]:
+        """A tree for each component."""
+        if len(self.clouds) == 1:
+            return [self._tree]
+        return [cKDTree(c, balanced_tree=False, compact_nodes=False) for c in self.clouds]
+
+    @cached_property
+    def _beside(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """The steps from every sample to the one before and the one after, and their squares."""
+        before = np.concatenate([np.vstack([c[:1], c[:-1]]) for c in self.clouds]) - self.cloud
+        after = np.concatenate([np.vstack([c[1:], c[-1:]]) for c in self.clouds]) - self.cloud
+        return (before, _squares(before)), (after, _squares(after))
 
     def distances(self, points: Array) -> Array:
+        """Return the distances of points to the nearest sample and the segments beside it."""
         gaps, nearest = self._tree.query(points)
-        here = self.cloud[nearest]
-        for there in (self._before[nearest], self._after[nearest]):
-            step = there - here
-            size = (step * step).sum(axis=1)
-            share = ((points - here) * step).sum(axis=1) / np.where(size > 0, size, 1.0)
-            foot = here + np.clip(share, 0.0, 1.0)[:, None] * step
-            gaps = np.minimum(gaps, np.linalg.norm(points - foot, axis=1))
-        return np.asarray(gaps)
+        best = gaps * gaps
+        away = points - self.cloud[nearest]
+        for steps, sizes in self._beside:
+            step, size = steps[nearest], sizes[nearest]
+            share = np.einsum("ij,ij->i", away, step) / np.where(size > 0, size, 1.0)
+            share = np.minimum(np.maximum(share, 0.0), 1.0)
+            best = np.minimum(best, _squares(away - share[:, None] * step))
+        return np.asarray(np.sqrt(best))
 
 
-def hausdorff(old: Sequence[Component], new: Sequence[Component], box: Box) -> float:
-    """Return the Hausdorff distance of two curves, in input units.
+def _squares(vectors: Array) -> Array:
+    return np.asarray(np.einsum("ij,ij->i", vectors, vectors))
+
+
+def hausdorff(old: Outline, new: Outline) -> float:
+    """Return the Hausdorff distance of two curves of one box, in input units.
 
     Both empty: 0.  One empty: the box's diagonal, the largest distance there is.
-    The polylines are sampled at 1/400 of the diagonal, which bounds the error.
+    The sampling bounds the error.
     """
-    size = diagonal(box)
-    old, new = ([c for c in curve if len(c.points)] for curve in (old, new))
-    if not old and not new:
+    if not old.clouds and not new.clouds:
         return 0.0
-    if not old or not new:
-        return size
-    first, second = (_Target(curve, size * _SPACING) for curve in (old, new))
-    there, back = second.distances(first.cloud), first.distances(second.cloud)
-    return float(max(there.max(), back.max()))
+    if not old.clouds or not new.clouds:
+        return new.size
+    return float(max(new.distances(old.cloud).max(), old.distances(new.cloud).max()))
 
 
-def events(old: Sequence[Component], new: Sequence[Component], box: Box) -> dict[str, int]:
+def events(old: Outline, new: Outline) -> dict[str, int]:
     """Return how many components appeared, vanished, split and merged.
 
     A component is linked to the one nearest to it (mean distance, at most a quarter of the box's
     diagonal); groups of linked components are then one to one, one to many (split) or many to one
     (merged).  A heuristic for display, not a proof.
     """
-    size = diagonal(box)
-    clouds = [[_cloud([c], size * _SPACING) for c in curve] for curve in (old, new)]
     links: set[tuple[int, int]] = set()
     for swap in (False, True):
-        sources, targets = clouds[::-1] if swap else clouds
-        trees = [cKDTree(target) for target in targets]
-        for k, cloud in enumerate(sources):
-            gaps = [float(tree.query(cloud)[0].mean()) for tree in trees]
-            if gaps and min(gaps) <= _LINK * size:
+        sources, targets = (new, old) if swap else (old, new)
+        for k, cloud in enumerate(sources.clouds):
+            some = cloud[:: max(1, len(cloud) // _SOME)]
+            gaps = [float(tree.query(some)[0].mean()) for tree in targets.trees]
+            if gaps and min(gaps) <= _LINK * new.size:
                 j = int(np.argmin(gaps))
                 links.add((j, k) if swap else (k, j))
     found = {"appeared": 0, "vanished": 0, "split": 0, "merged": 0}
-    found["vanished"] = len(old) - len({i for i, _ in links})
-    found["appeared"] = len(new) - len({j for _, j in links})
+    found["vanished"] = len(old.clouds) - len({i for i, _ in links})
+    found["appeared"] = len(new.clouds) - len({j for _, j in links})
     for group_old, group_new in _groups(links):
         found["split"] += max(0, len(group_new) - len(group_old))
         found["merged"] += max(0, len(group_old) - len(group_new))
@@ -141,9 +168,6 @@ def changed_share(old: Array | None, new: Array) -> float:
     return 1.0 if old is None else float((old != new).mean())
 
 
-def point_distances(points: Array, components: Sequence[Component], box: Box) -> Array:
+def point_distances(points: Array, curve: Outline) -> Array:
     """Return every point's distance to the curve (inf without a curve), shape ``(k,)``."""
-    kept = [c for c in components if len(c.points)]
-    if not kept:
-        return np.full(len(points), np.inf)
-    return _Target(kept, diagonal(box) * _SPACING).distances(points)
+    return curve.distances(points) if curve.clouds else np.full(len(points), np.inf)

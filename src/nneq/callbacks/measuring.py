@@ -14,7 +14,8 @@ from nneq.api.framing import BoxLike, Slice
 from nneq.boundary.results import Budget, Component, Solutions, Status
 from nneq.callbacks import measures
 from nneq.callbacks.settings import Settings
-from nneq.callbacks.sketch import agrees, cell_points, grid_values, sketched
+from nneq.callbacks.section import Section, cell_points
+from nneq.callbacks.sketch import agrees, sketched
 from nneq.errors import NneqError
 
 __all__ = ["Measurer", "keys_of"]
@@ -61,6 +62,7 @@ class Measurer:
     def forget(self) -> None:
         """Leave the earlier epochs behind."""
         self.components: tuple[Component, ...] | None = None
+        self.outline: measures.Outline | None = None
         self.classes: Array | None = None
         self.seen: tuple[Component, ...] = ()
         self._values: Array | None = None
@@ -158,18 +160,17 @@ class Measurer:
         fixed = {k: v for k, v in fixed.items() if k not in part.names}
         ends = zip(part.box.low, part.box.high, strict=True)
         intervals = dict(zip(part.names, ends, strict=True))
-        network = boundary.problem.network
-        grid = grid_values(network, part)
+        section = Section(boundary.problem.network, part)
+        grid = section.grid()
         classes, count = self._classes(boundary, part, grid)
         found: tuple[Component, ...] | None = None
         proven = traced = False
         if sketch and self._trusted:
             still = self._values is not None and np.array_equal(grid, self._values)
-            last = self.components or ()
-            found = self.components if still else sketched(network, part, grid, last)
+            found = self.components if still else sketched(section, grid)
         if not sketch or (found is None and must):
             curve = _finished(boundary.trace(intervals, fixed, budget=budget))
-            proven, traced, seen = bool(curve.complete), True, sketched(network, part, grid)
+            proven, traced, seen = bool(curve.complete), True, sketched(section, grid)
             if curve.status is Status.BUDGET:  # half a curve has no length and no shift
                 found = seen if self._trusted else None
             else:
@@ -179,7 +180,7 @@ class Measurer:
         areas = np.bincount(classes, minlength=count) / classes.size
         values["boundary_area_1"] = float(areas[0])
         if self.settings.data is not None:
-            self._margins(boundary, part, found, values)
+            self._margins(boundary, found is not None, values)
         if self.settings.regions:
             values["boundary_regions"] = math.nan
             if traced:
@@ -199,7 +200,7 @@ class Measurer:
         record: dict[str, Any],
     ) -> None:
         """Fill in what is said about the curve; NaN for one that was not measured."""
-        before, nan = self.components, math.nan
+        before, nan = self.outline, math.nan
         self.seen = found or ()
         values.update(
             boundary_components=nan if found is None else float(len(found)),
@@ -210,11 +211,13 @@ class Measurer:
         record["events"] = {}
         if found is not None:
             values["boundary_shift"] = measures.diagonal(part.box)
+            now = self.outline if found is self.components else None
+            now = measures.Outline(found, part.box) if now is None else now
             if before is not None:
-                values["boundary_shift"] = measures.hausdorff(before, found, part.box)
+                values["boundary_shift"] = measures.hausdorff(before, now)
                 if self.settings.jsonl is not None:  # nothing else holds them
-                    record["events"] = measures.events(before, found, part.box)
-            self.components = found
+                    record["events"] = measures.events(before, now)
+            self.components, self.outline = found, now
         record["curve"] = [{"closed": c.closed, "points": c.points.tolist()} for c in self.seen]
         record["box"] = [list(part.box.low), list(part.box.high)]
         record["names"] = list(part.names)
@@ -242,17 +245,16 @@ class Measurer:
     def _margins(
         self,
         boundary: Boundary,
-        part: Slice,
-        curve: tuple[Component, ...] | None,
+        measured: bool,
         values: dict[str, float],
     ) -> None:
         """Distances of the data to the curve; in more than two inputs, first order."""
         data = np.asarray(self.settings.data, dtype=np.float64)
-        if data.shape[1] == 2 and curve is None:
-            values.update((_margin_key(q), math.nan) for q in _QUANTILES)
-            return
         if data.shape[1] == 2:
-            distances = measures.point_distances(data, curve or (), part.box)
+            if not measured or self.outline is None:
+                values.update((_margin_key(q), math.nan) for q in _QUANTILES)
+                return
+            distances = measures.point_distances(data, self.outline)
         else:
             from nneq.semantics.gradient import value_and_gradient
 

@@ -139,7 +139,7 @@ class BoundaryRecorder:
                 measurer.forget()
                 for sketch in (False, True)[: 2 if measurer.slice is not None else 1]:
                     measurer.measure(boundary, budget, {}, {}, sketch=sketch)
-                self._describe(boundary, 0)
+                self._describe(boundary, 0, traced=True)
         except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
             self._warn_once("recording the boundary", error)
 
@@ -225,7 +225,7 @@ class BoundaryRecorder:
         values["boundary_complete"] = float(complete)
         regular = self._purse.regular(epoch)
         if regular:
-            record.update(self._describe(boundary, epoch))
+            record.update(self._describe(boundary, epoch, traced=traced))
         values["boundary_seconds"] = time.monotonic() - started
         self._purse.pay("trace" if traced else "sketch", values["boundary_seconds"])
         self._purse.records += traced
@@ -234,15 +234,18 @@ class BoundaryRecorder:
             self._write(epoch, values, record)
         return values
 
-    def _describe(self, boundary: Boundary, epoch: int) -> dict[str, Any]:
-        """Return the equations and the picture, where they are asked for."""
+    def _describe(self, boundary: Boundary, epoch: int, *, traced: bool) -> dict[str, Any]:
+        """Return the equations and the picture, where they are asked for.
+
+        Beside a curve read off the grid the equations are stored, but not also written as text.
+        """
         s, equations = self.settings, boundary.equations
         weights = equations.network.parameter_count
         found: dict[str, Any] = {}
-        if weights <= _TEXT_WEIGHTS and not (s.log_dir is None and s.jsonl is None):
+        if traced and weights <= _TEXT_WEIGHTS and s.log_dir is not None:
             found["text"] = str(equations)
         if weights <= _STORED_WEIGHTS and s.jsonl is not None:
-            found["equations"] = equations.to_dict()
+            found["equations"] = equations.to_dict(text=traced)
         every = int(s.plot)
         if every and (self._drawn is None or epoch - self._drawn >= every):
             self._drawn = epoch
