@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,11 +18,11 @@ from scipy.spatial import cKDTree
 from nneq.boundary.results import Box, Component
 
 __all__ = [
+    "Move",
     "Outline",
     "changed_share",
     "diagonal",
-    "events",
-    "hausdorff",
+    "move",
     "point_distances",
     "sampled",
 ]
@@ -30,7 +31,6 @@ Array = np.ndarray[Any, Any]
 
 _SPACING = 1 / 400
 _LINK = 0.25
-_SOME = 100  # samples that stand for a component in a mean distance
 
 
 def diagonal(box: Box) -> float:
@@ -84,11 +84,9 @@ class Outline:
         return cKDTree(self.cloud, balanced_tree=False, compact_nodes=False)
 
     @cached_property
-    def trees(self) -> list[cKDTree]:
-        """A tree for each component."""
-        if len(self.clouds) == 1:
-            return [self._tree]
-        return [cKDTree(c, balanced_tree=False, compact_nodes=False) for c in self.clouds]
+    def _owners(self) -> Array:
+        """The component of every sample."""
+        return np.repeat(np.arange(len(self.clouds)), [len(cloud) for cloud in self.clouds])
 
     @cached_property
     def _beside(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -97,8 +95,11 @@ class Outline:
         after = np.concatenate([np.vstack([c[1:], c[-1:]]) for c in self.clouds]) - self.cloud
         return (before, _squares(before)), (after, _squares(after))
 
-    def distances(self, points: Array) -> Array:
-        """Return the distances of points to the nearest sample and the segments beside it."""
+    def distances(self, points: Array) -> tuple[Array, Array]:
+        """Return the distances of points to the curve, and the component each is nearest to.
+
+        The distance to the nearest sample and to the segments beside it.
+        """
         gaps, nearest = self._tree.query(points)
         best = gaps * gaps
         away = points - self.cloud[nearest]
@@ -107,48 +108,59 @@ class Outline:
             share = np.einsum("ij,ij->i", away, step) / np.where(size > 0, size, 1.0)
             share = np.minimum(np.maximum(share, 0.0), 1.0)
             best = np.minimum(best, _squares(away - share[:, None] * step))
-        return np.asarray(np.sqrt(best))
+        return np.sqrt(best), self._owners[nearest]
 
 
 def _squares(vectors: Array) -> Array:
     return np.asarray(np.einsum("ij,ij->i", vectors, vectors))
 
 
-def hausdorff(old: Outline, new: Outline) -> float:
-    """Return the Hausdorff distance of two curves of one box, in input units.
+@dataclass(frozen=True)
+class Move:
+    """How a curve moved from one epoch to the next.
 
-    Both empty: 0.  One empty: the box's diagonal, the largest distance there is.
-    The sampling bounds the error.
+    Args:
+        shift: the Hausdorff distance, in input units; both curves empty: 0; one of them empty: the
+            box's diagonal, the largest distance there is.  The sampling bounds the error.
+        events: how many components appeared, vanished, split and merged.
     """
-    if not old.clouds and not new.clouds:
-        return 0.0
-    if not old.clouds or not new.clouds:
-        return new.size
-    return float(max(new.distances(old.cloud).max(), old.distances(new.cloud).max()))
+
+    shift: float
+    events: dict[str, int]
 
 
-def events(old: Outline, new: Outline) -> dict[str, int]:
-    """Return how many components appeared, vanished, split and merged.
+def move(old: Outline, new: Outline) -> Move:
+    """Return how a curve moved.
 
-    A component is linked to the one nearest to it (mean distance, at most a quarter of the box's
-    diagonal); groups of linked components are then one to one, one to many (split) or many to one
-    (merged).  A heuristic for display, not a proof.
+    For the events a component is linked to the one that most of it is nearest to, if it is a
+    quarter of the box's diagonal away at most, on average; groups of linked components are then one
+    to one, one to many (split) or many to one (merged).  A heuristic for display, not a proof.
     """
     links: set[tuple[int, int]] = set()
-    for swap in (False, True):
-        sources, targets = (new, old) if swap else (old, new)
-        for k, cloud in enumerate(sources.clouds):
-            some = cloud[:: max(1, len(cloud) // _SOME)]
-            gaps = [float(tree.query(some)[0].mean()) for tree in targets.trees]
-            if gaps and min(gaps) <= _LINK * new.size:
-                j = int(np.argmin(gaps))
-                links.add((j, k) if swap else (k, j))
+    shift = 0.0 if len(old.clouds) == len(new.clouds) == 0 else new.size
+    if old.clouds and new.clouds:
+        there, near_new = new.distances(old.cloud)
+        back, near_old = old.distances(new.cloud)
+        shift = float(max(there.max(), back.max()))
+        links = {(k, j) for k, j in _links(old, there, near_new, _LINK * new.size)}
+        links |= {(j, k) for k, j in _links(new, back, near_old, _LINK * new.size)}
     found = {"appeared": 0, "vanished": 0, "split": 0, "merged": 0}
     found["vanished"] = len(old.clouds) - len({i for i, _ in links})
     found["appeared"] = len(new.clouds) - len({j for _, j in links})
     for group_old, group_new in _groups(links):
         found["split"] += max(0, len(group_new) - len(group_old))
         found["merged"] += max(0, len(group_old) - len(group_new))
+    return Move(shift, found)
+
+
+def _links(source: Outline, gaps: Array, nearest: Array, most: float) -> list[tuple[int, int]]:
+    """Return which component of the other curve belongs to each of these."""
+    found, first = [], 0
+    for k, cloud in enumerate(source.clouds):
+        part = slice(first, first + len(cloud))
+        first = part.stop
+        if gaps[part].mean() <= most:
+            found.append((k, int(np.bincount(nearest[part]).argmax())))
     return found
 
 
@@ -170,4 +182,4 @@ def changed_share(old: Array | None, new: Array) -> float:
 
 def point_distances(points: Array, curve: Outline) -> Array:
     """Return every point's distance to the curve (inf without a curve), shape ``(k,)``."""
-    return curve.distances(points) if curve.clouds else np.full(len(points), np.inf)
+    return curve.distances(points)[0] if curve.clouds else np.full(len(points), np.inf)

@@ -214,9 +214,8 @@ class Measurer:
             now = self.outline if found is self.components else None
             now = measures.Outline(found, part.box) if now is None else now
             if before is not None:
-                values["boundary_shift"] = measures.hausdorff(before, now)
-                if self.settings.jsonl is not None:  # nothing else holds them
-                    record["events"] = measures.events(before, now)
+                moved = measures.move(before, now)
+                values["boundary_shift"], record["events"] = moved.shift, moved.events
             self.components, self.outline = found, now
         record["curve"] = [{"closed": c.closed, "points": c.points.tolist()} for c in self.seen]
         record["box"] = [list(part.box.low), list(part.box.high)]
@@ -224,11 +223,10 @@ class Measurer:
 
     def _classes(self, boundary: Boundary, part: Slice, grid: Array) -> tuple[Array, int]:
         """Return the class of every cell of the grid, and the number of classes."""
-        inner, points = grid[1:-1, 1:-1].ravel(), cell_points(part)
+        inner = grid[1:-1, 1:-1].ravel()
         level, count = not isinstance(boundary.second, str), len(boundary.frame.outputs)
-        if level or count == 2:  # the sign of g says it; two infinite outputs have g = 0
-            points = points[::_SPREAD]
-        scores = boundary.equations(points)
+        # the sign of g says it where there are two; two infinite outputs have g = 0
+        scores = boundary.equations(cell_points(part, _SPREAD if level or count == 2 else 1))
         finite = np.isfinite(scores).all() and np.isfinite(grid).all()
         if level:
             classes, count = (inner < 0).astype(int), 2

@@ -46,7 +46,7 @@ def weights_of(model: Any) -> Weights | None:
                 return None
             for weight in (layer.kernel, layer.bias):
                 if weight is not None:
-                    array = np.array(keras.ops.convert_to_numpy(weight))
+                    array = np.array(weight.numpy())  # a copy: it may be the model's own memory
                     arrays.append(array.T)
                     structure += [array.shape, array.dtype]
                 else:
