@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from nneq.api.boundary import Boundary
+from nneq.api.engines import Call, started
 from nneq.api.equations import Equations
 from nneq.api.framing import BoxLike, Slice
 from nneq.boundary.results import Budget, Component, Solutions, Status
+from nneq.boundary.smooth.partition import Memory
 from nneq.callbacks import measures
 from nneq.callbacks.settings import Settings
 from nneq.callbacks.section import Section, cell_points
@@ -67,6 +69,7 @@ class Measurer:
         self.seen: tuple[Component, ...] = ()
         self._values: Array | None = None
         self._trusted = True
+        self._memory = Memory()
         self._roots: tuple[Array, ...] | None = None
 
     def pose(self, equations: Equations) -> Boundary:
@@ -169,7 +172,8 @@ class Measurer:
             still = self._values is not None and np.array_equal(grid, self._values)
             found = self.components if still else sketched(section, grid)
         if not sketch or (found is None and must):
-            curve = _finished(boundary.trace(intervals, fixed, budget=budget))
+            call = Call(boundary.problem, started(budget), memory=self._memory)
+            curve = _finished(call.plane(part))
             proven, traced, seen = bool(curve.complete), True, sketched(section, grid)
             if curve.status is Status.BUDGET:  # half a curve has no length and no shift
                 found = seen if self._trusted else None

@@ -159,7 +159,11 @@ def _chain(network: Network) -> list[tuple[Array, Array, str]] | None:
                     for stage in node.terms[0].map.stages()
                     if not isinstance(stage, Reshape | Identity)
                 ]
-                if len(stages) != 1 or not isinstance(stages[0], Dense) or stages[0].lead not in {(), (1,)}:
+                if (
+                    len(stages) != 1
+                    or not isinstance(stages[0], Dense)
+                    or stages[0].lead not in {(), (1,)}
+                ):
                     return None
                 weight = stages[0].weight.astype(np.float64)
                 bias = np.zeros(len(weight)) if node.bias is None else node.bias

@@ -22,6 +22,7 @@ import numpy as np
 
 from nneq.boundary.results import Clock
 from nneq.boundary.smooth.cells import DEEPEST, Cells, Frame, joined
+from nneq.boundary.smooth.partition import START_LEVEL
 from nneq.boundary.smooth.slanted import Turned, Verdicts
 from nneq.semantics.ball import UNIT
 from nneq.semantics.jets import Jet, Jets
@@ -32,7 +33,6 @@ __all__ = ["DEEPEST", "Cells", "Frame", "Leaves", "subdivide"]
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None]
 
-START_LEVEL = 3
 MOST_CELLS = 1 << 22  # open at once, whatever the budget
 
 
@@ -46,6 +46,9 @@ class Leaves:
         undecided: cells given up.
         examined: how many cells were evaluated.
         stopped: ``""``, ``"budget"`` or ``"interrupted"``.
+        empty: cells that the curve does not meet; with the others they tile the rectangle.
+        loose: which of ``cells``, ``undecided`` and ``empty``, in this order, would be settled the
+            same way with twice the uncertainty.
     """
 
     cells: Cells
@@ -53,13 +56,23 @@ class Leaves:
     undecided: Cells
     examined: int = 0
     stopped: str = ""
+    empty: Cells = field(default_factory=lambda: joined([]))
+    loose: Array = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    @property
+    def all(self) -> Cells:
+        """All leaves."""
+        return joined([self.cells, self.undecided, self.empty])
 
 
 @dataclass(slots=True)
 class _Work:
     done: list[Cells] = field(default_factory=list)
     along: list[Array] = field(default_factory=list)
+    loose: list[Array] = field(default_factory=list)
     lost: list[Cells] = field(default_factory=list)
+    empty: list[Cells] = field(default_factory=list)
+    empty_loose: list[Array] = field(default_factory=list)
 
 
 Extra = Callable[[Array, Array], tuple[Array, Array]]
@@ -107,8 +120,8 @@ class Subdivision:
         count = len(cells)
         self.examined += count
         self.clock.spend(count)
-        empty, ready, hopeless = (np.zeros(count, dtype=bool) for _ in range(3))
-        result = Verdicts(empty, ready, hopeless, np.zeros((count, 2)))
+        empty, ready, hopeless, loose = (np.zeros(count, dtype=bool) for _ in range(4))
+        result = Verdicts(empty, ready, hopeless, np.zeros((count, 2)), loose)
         centre, half = cells.boxes(self.frame)
         live = np.arange(count)
         if self.screen is not None and count:
@@ -138,12 +151,17 @@ class Subdivision:
             low, high = (end.reshape(-1) for end in arithmetic.range(jet))
             fuzz = arithmetic.fuzz(jet).reshape(-1)
             empty = (low > fuzz) | (high < -fuzz)
-            products = []
+            products, wider = [], []
             for ball in arithmetic.slopes(jet):
                 a, b = ball.lower.reshape(-1), ball.upper.reshape(-1)
-                products.append(np.where(a > 0, a * a, np.where(b < 0, b * b, a * b)))
+                products.append(_least_product(a, b))
+                wider.append(_least_product(*_doubled(a, b)))
             size = np.abs(products[0]) + np.abs(products[1])
             ready = products[0] + products[1] > 8 * UNIT * size
+            twice_low, twice_high = _doubled(low, high)
+            out.loose[part] = np.where(
+                empty, (twice_low > fuzz) | (twice_high < -fuzz), wider[0] + wider[1] > 0
+            )
             error = jet.rad[0].reshape(-1) + fuzz
             hopeless = (high - low <= 8 * error) & ~ready & ~empty
             if self.exact is not None and hopeless.any():
@@ -172,29 +190,40 @@ class Subdivision:
     def _rim(self, cells: Cells, centre: Array, half: Array, out: Verdicts) -> None:
         """Hold back accepted cells on the rim whose rim edge is not settled."""
         last = (np.int64(1) << cells.level) - 1
-        for axis, place in ((0, cells.i), (1, cells.j)):
-            for at_rim, side in ((place == 0, -1.0), (place == last, 1.0)):
-                rows = np.flatnonzero(at_rim & out.ready)
-                if not len(rows):
-                    continue
-                mid, wide = centre[rows].copy(), half[rows].copy()
-                mid[:, axis] = self.frame.low[axis] if side < 0 else self.frame.high[axis]
-                wide[:, axis] = 0.0
-                arithmetic, (jet,) = self.slices.jets(
-                    np.zeros(len(rows), dtype=np.int64), mid, wide
-                )
-                with np.errstate(all="ignore"):
-                    low, high = (end.reshape(-1) for end in arithmetic.range(jet))
-                    along = arithmetic.slopes(jet)[1 - axis]
-                    a, b = along.lower.reshape(-1), along.upper.reshape(-1)
-                    fine = (low > 0) | (high < 0) | (a > 0) | (b < 0)
-                out.ready[rows[~fine]] = False
+        edges = [
+            (np.flatnonzero((place == end) & out.ready), axis, rim)
+            for axis, place in ((0, cells.i), (1, cells.j))
+            for end, rim in ((0, self.frame.low[axis]), (last, self.frame.high[axis]))
+        ]
+        rows = np.concatenate([found for found, _, _ in edges])
+        if not len(rows):
+            return
+        counts = [len(found) for found, _, _ in edges]
+        axes = np.repeat([axis for _, axis, _ in edges], counts)
+        each = np.arange(len(rows))
+        mid, wide = centre[rows].copy(), half[rows].copy()
+        mid[each, axes] = np.repeat([rim for _, _, rim in edges], counts)
+        wide[each, axes] = 0.0
+        for start in range(0, len(rows), self.batch):
+            part = slice(start, start + self.batch)
+            zeros = np.zeros(len(rows[part]), dtype=np.int64)
+            arithmetic, (jet,) = self.slices.jets(zeros, mid[part], wide[part])
+            with np.errstate(all="ignore"):
+                low, high = (end.reshape(-1) for end in arithmetic.range(jet))
+                fine = (low > 0) | (high < 0)
+                for axis, along in enumerate(arithmetic.slopes(jet)):
+                    signed = (along.lower.reshape(-1) > 0) | (along.upper.reshape(-1) < 0)
+                    fine |= signed & (axes[part] != axis)
+            out.ready[rows[part][~fine]] = False
 
-    def run(self, progress: Progress | None = None) -> Leaves:
-        """Return the leaves."""
-        side = 1 << START_LEVEL
-        i, j = (x.reshape(-1) for x in np.meshgrid(np.arange(side), np.arange(side)))
-        cells = Cells(np.full(side * side, START_LEVEL, dtype=np.int64), i, j)
+    def run(self, progress: Progress | None = None, start: Cells | None = None) -> Leaves:
+        """Return the leaves.
+
+        Args:
+            progress: called with the share of cells done.
+            start: cells that tile the rectangle; None: a coarse grid.
+        """
+        cells = _whole() if start is None else start
         work = _Work()
         stopped = ""
         try:
@@ -208,7 +237,10 @@ class Subdivision:
             stopped = "interrupted"
         work.lost.append(cells)
         along = np.concatenate(work.along) if work.along else np.zeros((0, 2))
-        return Leaves(joined(work.done), along, joined(work.lost), self.examined, stopped)
+        lost = joined(work.lost)
+        loose = np.concatenate([*work.loose, np.zeros(len(lost), dtype=bool), *work.empty_loose])
+        empty = joined(work.empty)
+        return Leaves(joined(work.done), along, lost, self.examined, stopped, empty, loose)
 
     def _refine(self, cells: Cells, work: _Work, progress: Progress | None) -> Cells:
         """Split cells until they are settled; return what a budget leaves."""
@@ -217,6 +249,9 @@ class Subdivision:
             keep = found.ready & ~found.empty
             work.done.append(cells.take(keep))
             work.along.append(found.along[keep])
+            work.loose.append(found.loose[keep])
+            work.empty.append(cells.take(found.empty))
+            work.empty_loose.append(found.loose[found.empty])
             rest = ~found.ready & ~found.empty
             give_up = rest & (found.hopeless | (cells.level >= DEEPEST - 4))
             work.lost.append(cells.take(give_up))
@@ -231,16 +266,40 @@ class Subdivision:
         Children inherit the acute angle between gradients; with kinks they are asked again.
         """
         cells, along = joined(work.done), np.concatenate(work.along)
+        loose = np.concatenate(work.loose)
         while True:
             coarse = _too_coarse(cells)
             children = cells.take(coarse).children()
-            kept, kept_along = cells.take(~coarse), along[~coarse]
+            kept, kept_along, kept_loose = cells.take(~coarse), along[~coarse], loose[~coarse]
             if self.turned is not None or not len(children):
-                work.done, work.along = [kept], [kept_along]
+                work.done, work.along, work.loose = [kept], [kept_along], [kept_loose]
                 return children
-            stay = ~self.verdicts(children).empty
+            found = self.verdicts(children)
+            stay = ~found.empty
+            work.empty.append(children.take(found.empty))
+            work.empty_loose.append(found.loose[found.empty])
             cells = joined([kept, children.take(stay)])
             along = np.concatenate([kept_along, np.repeat(along[coarse], 4, axis=0)[stay]])
+            # the balance would split their parent again
+            loose = np.concatenate([kept_loose, np.zeros(int(stay.sum()), dtype=bool)])
+
+
+def _whole() -> Cells:
+    """Return the cells that a search without an earlier one starts from."""
+    side = 1 << START_LEVEL
+    i, j = (x.reshape(-1) for x in np.meshgrid(np.arange(side), np.arange(side)))
+    return Cells(np.full(side * side, START_LEVEL, dtype=np.int64), i, j)
+
+
+def _doubled(low: Array, high: Array) -> tuple[Array, Array]:
+    """Return the intervals with the same middles and twice the width."""
+    half = 0.5 * (high - low)
+    return low - half, high + half
+
+
+def _least_product(low: Array, high: Array) -> Array:
+    """Return the least product of two numbers of an interval."""
+    return np.where(low > 0, low * low, np.where(high < 0, high * high, low * high))
 
 
 _TURN = 6
@@ -305,7 +364,11 @@ def subdivide(
     near: Callable[[Array, Array], Array] | None = None,
     exact: Exactly | None = None,
     progress: Progress | None = None,
+    start: Cells | None = None,
 ) -> Leaves:
-    """Return the balanced cells that carry the curve, and the undecided ones."""
+    """Return the balanced cells that carry the curve, and the undecided ones.
+
+    ``start`` are cells that tile the rectangle; None: a coarse grid.
+    """
     work = Subdivision(slices, frame, clock, screen=screen, extra=extra, near=near, exact=exact)
-    return work.run(progress)
+    return work.run(progress, start)

@@ -28,6 +28,7 @@ class Verdicts:
     ready: Array
     hopeless: Array
     along: Array
+    loose: Array
 
 
 class Turned:
