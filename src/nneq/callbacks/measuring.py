@@ -15,8 +15,8 @@ from nneq.api.framing import BoxLike, Slice
 from nneq.boundary.results import Budget, Component, Solutions, Status
 from nneq.boundary.smooth.partition import Memory
 from nneq.callbacks import measures
-from nneq.callbacks.settings import Settings
 from nneq.callbacks.section import Section, cell_points
+from nneq.callbacks.settings import Settings
 from nneq.callbacks.sketch import agrees, sketched
 from nneq.errors import NneqError
 

@@ -80,8 +80,8 @@ def _replaced(network: Network, arrays: Sequence[Array]) -> Network:
     for node in network.nodes:
         if isinstance(node, Affine):
             term = node.terms[0]
-            linear = dataclasses.replace(term.map, weight=next(rest))
+            linear = Dense(next(rest), term.map.in_shape[:-1])
             bias = None if node.bias is None else next(rest)
-            node = dataclasses.replace(node, terms=(Term(term.arg, linear),), bias=bias)  # noqa: PLW2901
+            node = dataclasses.replace(node, terms=(Term(term.arg, linear),), bias=bias)
         nodes.append(node)
     return dataclasses.replace(network, nodes=tuple(nodes))

@@ -145,11 +145,9 @@ def _activated(z: Array, most: Array, error: Array, rule: str) -> tuple[Array, A
 def _chain(network: Network) -> list[tuple[Array, Array, str]] | None:
     """Return ``(matrix, bias, activation)`` of every layer, or None for other networks."""
     layers: list[tuple[Array, Array, str]] = []
-    before = None
     for place, node in enumerate(network.nodes):
-        if place and node.args != (before,):
+        if place and node.args != (place - 1,):
             return None
-        before = place
         match node:
             case Input() if place == 0:
                 continue
@@ -175,7 +173,7 @@ def _chain(network: Network) -> list[tuple[Array, Array, str]] | None:
                 layers[-1] = (*layers[-1][:2], node.rule)
             case _:
                 return None
-    single = len(network.outputs) == 1 and network.outputs[0].node == before
+    single = len(network.outputs) == 1 and network.outputs[0].node == len(network.nodes) - 1
     return layers if single and layers else None
 
 

@@ -119,7 +119,7 @@ def _crossings(section: Section, values: Array, names: Array) -> Array:
 def _secant(left: Array, right: Array, f: Array, g: Array) -> Array:
     with np.errstate(all="ignore"):
         share = left + f / (f - g) * (right - left)
-    return np.clip(np.nan_to_num(share, nan=0.5), left, right)
+    return np.asarray(np.clip(np.nan_to_num(share, nan=0.5), left, right))
 
 
 def _lines(pairs: Array) -> list[tuple[list[int], bool]]:
