@@ -8,12 +8,14 @@ from typing import Literal
 from nneq.boundary.results import Budget
 from nneq.callbacks.settings import Settings
 
-__all__ = ["Due", "Purse"]
+__all__ = ["SHARE", "Due", "Purse"]
 
 Due = Literal["trace", "sketch"]
 
 _TRACED, _SKETCHED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
+SHARE = 0.05
 _FIRST = 10.0
+_SOME = 4  # epochs, after the second
 _CHEAP, _NEW = 1.5, 0.3  # a trace at most so many sketches; weight of the newest cost
 _LEAST, _LEAST_MONITORED = 1e-3, 1.0
 
@@ -41,6 +43,8 @@ class Purse:
         self._cost: dict[Due, float] = {"trace": 0.0, "sketch": 0.0}
         self._usual: dict[Due, float] = {}
         self._began: float | None = None
+        self._first: tuple[float, float] | None = None
+        self._epochs = 0
 
     def begin(self) -> None:
         """Say that an epoch begins."""
@@ -51,6 +55,9 @@ class Purse:
         if self._began is not None:
             self.trained += time.monotonic() - self._began
             self._began = None
+            self._epochs += 1
+            if self._epochs == 2:  # the first record is dear, and made only once
+                self._first = (self.trained, self.spent)
 
     def regular(self, epoch: int) -> bool:
         """Whether this epoch is one of those that ``every`` names."""
@@ -108,6 +115,15 @@ class Purse:
             return Budget(seconds=_FIRST)  # the first record is always made
         least = _LEAST_MONITORED if self.monitored else _LEAST
         return Budget(seconds=max(self._left, 2 * self._cost["trace"], least))
+
+    @property
+    def excess(self) -> tuple[float, float] | None:
+        """Seconds of logging and of training in a later epoch, where that is known and over 5 %."""
+        epochs = self._epochs - 2
+        if self._first is None or epochs < _SOME:
+            return None
+        trained, spent = self.trained - self._first[0], self.spent - self._first[1]
+        return (spent / epochs, trained / epochs) if spent > SHARE * trained else None
 
     @property
     def share(self) -> float:

@@ -71,18 +71,20 @@ class BoundaryRecorder:
         self._values: dict[str, float] = {}
         self._warned: set[str] = set()
         self._append = self.settings.append
+        self._monitors = ""
         self._live: Any = None
         self._drawn: int | None = None
 
     # ------------------------------------------------------------------ the run
-    def start(self, model: Any, *, monitored: bool = False, write: bool = True) -> None:
+    def start(self, model: Any, *, monitors: str = "", write: bool = True) -> None:
         """Check the model and the questions before the first epoch, and open the outputs.
 
         A recorder that is started again begins a new run and goes on in its files.
 
         Args:
             model: what will be trained.
-            monitored: see :class:`Settings`.
+            monitors: what monitors one of the numbers, in words; see ``monitored`` in
+                :class:`Settings`.
             write: whether this process writes the files.
 
         Raises:
@@ -111,7 +113,18 @@ class BoundaryRecorder:
         self._warm_up(boundary)
         self._measurer.forget()
         self._values, self._drawn, self.picture = {}, None, None
-        self._purse = Purse(self.settings, monitored=monitored or self.settings.monitored)
+        monitored = self.settings.monitored
+        self._purse = Purse(
+            self.settings, monitored=bool(monitors if monitored is None else monitored)
+        )
+        self._monitors = monitors if monitored is None else ""
+        if monitors and monitored is False:
+            warnings.warn(
+                f"{monitors}, and monitored=False: epochs for which there is no time are not "
+                "measured, and count there with NaN or a number of an earlier epoch; leave "
+                "monitored= out to have every epoch measured",
+                stacklevel=3,
+            )
 
     def _open(self) -> None:
         """Open the outputs; where one cannot be opened, none stays open."""
@@ -182,6 +195,7 @@ class BoundaryRecorder:
                 self._purse.pay(due, time.monotonic() - now, failed=True)
                 self._warn_once("recording the boundary", error)
         self._purse.spent += time.monotonic() - now
+        self._warn_of_excess()
         self._purse.begin()
         return {key: float(found[key]) for key in self.keys}
 
@@ -193,6 +207,26 @@ class BoundaryRecorder:
                 "is not said again",
                 stacklevel=3,
             )
+
+    def _warn_of_excess(self) -> None:
+        """Say once that measuring every epoch takes more than its share, and what to do."""
+        if not self._monitors or self.settings.max_seconds is not None:
+            return
+        excess = self._purse.excess
+        if excess is None:
+            return
+        spent, trained = excess
+        warnings.warn(
+            f"the boundary logger takes {spent / trained:.0%} of the training time "
+            f"({1000 * spent:.0f} ms in an epoch of {1000 * trained:.0f} ms) instead of "
+            f"{SHARE:.0%}: {self._monitors}, so every epoch is measured; make epochs longer "
+            f"({spent / SHARE:.1f} s), monitor another number, or say monitored=True (measure "
+            "every epoch whatever it takes) or monitored=False (stay within the budget; epochs "
+            "that are not measured then count with NaN or a number of an earlier epoch); this is "
+            "not said again",
+            stacklevel=4,
+        )
+        self._monitors = ""
 
     @property
     def share_of_time(self) -> float:
