@@ -15,7 +15,7 @@ Due = Literal["trace", "sketch"]
 _TRACED, _SKETCHED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
 SHARE = 0.05
 _FIRST = 10.0
-_SOME = 4  # epochs, after the second
+_SOME = 4  # epochs, after the first
 _CHEAP, _NEW = 1.5, 0.3  # a trace at most so many sketches; weight of the newest cost
 _LEAST, _LEAST_MONITORED = 1e-3, 1.0
 
@@ -43,7 +43,7 @@ class Purse:
         self._cost: dict[Due, float] = {"trace": 0.0, "sketch": 0.0}
         self._usual: dict[Due, float] = {}
         self._began: float | None = None
-        self._first: tuple[float, float] | None = None
+        self._first = (0.0, 0.0)
         self._epochs = 0
 
     def begin(self) -> None:
@@ -56,8 +56,12 @@ class Purse:
             self.trained += time.monotonic() - self._began
             self._began = None
             self._epochs += 1
-            if self._epochs == 2:  # the first record is dear, and made only once
-                self._first = (self.trained, self.spent)
+
+    def spend(self, seconds: float) -> None:
+        """Say what a step has taken, whatever it did."""
+        self.spent += seconds
+        if self._epochs <= 1:
+            self._first = (self.trained, self.spent)
 
     def regular(self, epoch: int) -> bool:
         """Whether this epoch is one of those that ``every`` names."""
@@ -119,8 +123,8 @@ class Purse:
     @property
     def excess(self) -> tuple[float, float] | None:
         """Seconds of logging and of training in a later epoch, where that is known and over 5 %."""
-        epochs = self._epochs - 2
-        if self._first is None or epochs < _SOME:
+        epochs = self._epochs - 1  # the first record is dear, and made only once
+        if epochs < _SOME:
             return None
         trained, spent = self.trained - self._first[0], self.spent - self._first[1]
         return (spent / epochs, trained / epochs) if spent > SHARE * trained else None

@@ -27,7 +27,7 @@ from nneq.callbacks.outputs import (
     Output,
     TensorBoardOutput,
 )
-from nneq.callbacks.purse import Due, Purse
+from nneq.callbacks.purse import SHARE, Due, Purse
 from nneq.callbacks.reading import Reader
 from nneq.callbacks.settings import Settings
 from nneq.errors import NneqError
@@ -194,7 +194,7 @@ class BoundaryRecorder:
             except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
                 self._purse.pay(due, time.monotonic() - now, failed=True)
                 self._warn_once("recording the boundary", error)
-        self._purse.spent += time.monotonic() - now
+        self._purse.spend(time.monotonic() - now)
         self._warn_of_excess()
         self._purse.begin()
         return {key: float(found[key]) for key in self.keys}
