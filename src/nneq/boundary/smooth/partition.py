@@ -5,9 +5,9 @@ from is its own choice, as long as they tile the rectangle.  So the trace of a n
 hardly changed may start from the leaves of the last one instead of the whole rectangle: the
 statements are proven afresh on every leaf, and only the inner cells are never looked at.
 
-Leaves whose verdict would stand with twice the uncertainty are merged, four siblings into one, so
-that a partition can become coarser again; in every fourth trace only, because most of the merged
-cells turn out to need their quarters.
+Cells only become finer on the way, so every eighth trace starts from the whole rectangle again, and
+so does the one after a trace that had to look at more cells than such a one.  (Merging four leaves
+where their verdicts have room to spare was tried instead: most merged cells need their quarters.)
 """
 
 from __future__ import annotations
@@ -25,57 +25,43 @@ Array = np.ndarray[Any, Any]
 START_LEVEL = 3
 _FINEST = 30  # places of two axes in one integer
 _MOST = 1 << 16  # cells kept
-_MERGE = 4
+_WARM = 7  # traces in a row that start warm
 
 
 class Memory:
     """Holds the leaves of the last trace.
 
-    It speeds up traces of one rectangle after another network change; any other rectangle, and
-    cells that do not tile it, make the next trace start cold.
+    It is for traces of one rectangle while a network changes; any other rectangle, and cells that
+    do not tile it, make the next trace start cold.
     """
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self._frame: Frame | None = None
         self._cells = joined([])
-        self._kept = 0
+        self._warm = self._examined = 0
 
     def start(self, frame: Frame) -> Cells | None:
-        """Return cells that tile the rectangle, or None where there is nothing to start from."""
-        warm = self._frame == frame and tiles(self._cells)
-        return self._cells if warm else None
+        """Return cells that tile the rectangle, or None where a trace has to start cold."""
+        if self._frame == frame and self._warm < _WARM and tiles(self._cells):
+            self._warm += 1
+            return self._cells
+        self._warm = self._examined = 0
+        return None
 
-    def keep(self, frame: Frame, cells: Cells, loose: Array) -> None:
+    def keep(self, frame: Frame, cells: Cells, examined: int) -> None:
         """Keep the leaves of a trace.
 
         Args:
             frame: the rectangle.
             cells: all leaves, empty ones too.
-            loose: which of them may be merged.
+            examined: how many cells were looked at.
         """
-        self._frame, self._cells = None, joined([])
-        if len(cells) <= _MOST:
-            self._kept += 1
-            again = self._kept % _MERGE == 0
-            self._frame, self._cells = frame, merged(cells, loose) if again else cells
-
-
-def merged(cells: Cells, loose: Array) -> Cells:
-    """Return the cells with four loose siblings made one, where they are all there."""
-    able = loose & (cells.level > START_LEVEL)
-    rows = np.flatnonzero(able)
-    level, i, j = cells.level[rows], cells.i[rows] >> 1, cells.j[rows] >> 1
-    order = np.lexsort((j, i, level))
-    rows, level, i, j = rows[order], level[order], i[order], j[order]
-    if len(rows) < 4:
-        return cells
-    same = (level[3:] == level[:-3]) & (i[3:] == i[:-3]) & (j[3:] == j[:-3])
-    first = np.flatnonzero(same)
-    gone = np.zeros(len(cells), dtype=bool)
-    gone[rows[first[:, None] + np.arange(4)].reshape(-1)] = True
-    parents = Cells(level[first] - 1, i[first], j[first])
-    return joined([cells.take(~gone), parents])
+        if not self._warm:
+            self._examined = examined
+        saved = not self._warm or examined < self._examined
+        self._frame = frame if saved and len(cells) <= _MOST else None
+        self._cells = cells if self._frame is not None else joined([])
 
 
 def tiles(cells: Cells) -> bool:

@@ -100,7 +100,7 @@ def trace_plane(
         start=None if memory is None else memory.start(frame),
     )
     if memory is not None:
-        memory.keep(frame, leaves.all, leaves.loose)
+        memory.keep(frame, leaves.all, leaves.examined)
 
     def exact_sign(point: Array) -> int:
         places = [[flint.arb(float(v)) for v in point]]

@@ -47,8 +47,6 @@ class Leaves:
         examined: how many cells were evaluated.
         stopped: ``""``, ``"budget"`` or ``"interrupted"``.
         empty: cells that the curve does not meet; with the others they tile the rectangle.
-        loose: which of ``cells``, ``undecided`` and ``empty``, in this order, would be settled the
-            same way with twice the uncertainty.
     """
 
     cells: Cells
@@ -57,7 +55,6 @@ class Leaves:
     examined: int = 0
     stopped: str = ""
     empty: Cells = field(default_factory=lambda: joined([]))
-    loose: Array = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def all(self) -> Cells:
@@ -69,10 +66,8 @@ class Leaves:
 class _Work:
     done: list[Cells] = field(default_factory=list)
     along: list[Array] = field(default_factory=list)
-    loose: list[Array] = field(default_factory=list)
     lost: list[Cells] = field(default_factory=list)
     empty: list[Cells] = field(default_factory=list)
-    empty_loose: list[Array] = field(default_factory=list)
 
 
 Extra = Callable[[Array, Array], tuple[Array, Array]]
@@ -120,8 +115,8 @@ class Subdivision:
         count = len(cells)
         self.examined += count
         self.clock.spend(count)
-        empty, ready, hopeless, loose = (np.zeros(count, dtype=bool) for _ in range(4))
-        result = Verdicts(empty, ready, hopeless, np.zeros((count, 2)), loose)
+        empty, ready, hopeless = (np.zeros(count, dtype=bool) for _ in range(3))
+        result = Verdicts(empty, ready, hopeless, np.zeros((count, 2)))
         centre, half = cells.boxes(self.frame)
         live = np.arange(count)
         if self.screen is not None and count:
@@ -151,17 +146,12 @@ class Subdivision:
             low, high = (end.reshape(-1) for end in arithmetic.range(jet))
             fuzz = arithmetic.fuzz(jet).reshape(-1)
             empty = (low > fuzz) | (high < -fuzz)
-            products, wider = [], []
+            products = []
             for ball in arithmetic.slopes(jet):
                 a, b = ball.lower.reshape(-1), ball.upper.reshape(-1)
-                products.append(_least_product(a, b))
-                wider.append(_least_product(*_doubled(a, b)))
+                products.append(np.where(a > 0, a * a, np.where(b < 0, b * b, a * b)))
             size = np.abs(products[0]) + np.abs(products[1])
             ready = products[0] + products[1] > 8 * UNIT * size
-            twice_low, twice_high = _doubled(low, high)
-            out.loose[part] = np.where(
-                empty, (twice_low > fuzz) | (twice_high < -fuzz), wider[0] + wider[1] > 0
-            )
             error = jet.rad[0].reshape(-1) + fuzz
             hopeless = (high - low <= 8 * error) & ~ready & ~empty
             if self.exact is not None and hopeless.any():
@@ -237,10 +227,8 @@ class Subdivision:
             stopped = "interrupted"
         work.lost.append(cells)
         along = np.concatenate(work.along) if work.along else np.zeros((0, 2))
-        lost = joined(work.lost)
-        loose = np.concatenate([*work.loose, np.zeros(len(lost), dtype=bool), *work.empty_loose])
-        empty = joined(work.empty)
-        return Leaves(joined(work.done), along, lost, self.examined, stopped, empty, loose)
+        lost, empty = joined(work.lost), joined(work.empty)
+        return Leaves(joined(work.done), along, lost, self.examined, stopped, empty)
 
     def _refine(self, cells: Cells, work: _Work, progress: Progress | None) -> Cells:
         """Split cells until they are settled; return what a budget leaves."""
@@ -249,9 +237,7 @@ class Subdivision:
             keep = found.ready & ~found.empty
             work.done.append(cells.take(keep))
             work.along.append(found.along[keep])
-            work.loose.append(found.loose[keep])
             work.empty.append(cells.take(found.empty))
-            work.empty_loose.append(found.loose[found.empty])
             rest = ~found.ready & ~found.empty
             give_up = rest & (found.hopeless | (cells.level >= DEEPEST - 4))
             work.lost.append(cells.take(give_up))
@@ -266,22 +252,17 @@ class Subdivision:
         Children inherit the acute angle between gradients; with kinks they are asked again.
         """
         cells, along = joined(work.done), np.concatenate(work.along)
-        loose = np.concatenate(work.loose)
         while True:
             coarse = _too_coarse(cells)
             children = cells.take(coarse).children()
-            kept, kept_along, kept_loose = cells.take(~coarse), along[~coarse], loose[~coarse]
+            kept, kept_along = cells.take(~coarse), along[~coarse]
             if self.turned is not None or not len(children):
-                work.done, work.along, work.loose = [kept], [kept_along], [kept_loose]
+                work.done, work.along = [kept], [kept_along]
                 return children
-            found = self.verdicts(children)
-            stay = ~found.empty
-            work.empty.append(children.take(found.empty))
-            work.empty_loose.append(found.loose[found.empty])
+            stay = ~self.verdicts(children).empty
+            work.empty.append(children.take(~stay))
             cells = joined([kept, children.take(stay)])
             along = np.concatenate([kept_along, np.repeat(along[coarse], 4, axis=0)[stay]])
-            # the balance would split their parent again
-            loose = np.concatenate([kept_loose, np.zeros(int(stay.sum()), dtype=bool)])
 
 
 def _whole() -> Cells:
@@ -289,17 +270,6 @@ def _whole() -> Cells:
     side = 1 << START_LEVEL
     i, j = (x.reshape(-1) for x in np.meshgrid(np.arange(side), np.arange(side)))
     return Cells(np.full(side * side, START_LEVEL, dtype=np.int64), i, j)
-
-
-def _doubled(low: Array, high: Array) -> tuple[Array, Array]:
-    """Return the intervals with the same middles and twice the width."""
-    half = 0.5 * (high - low)
-    return low - half, high + half
-
-
-def _least_product(low: Array, high: Array) -> Array:
-    """Return the least product of two numbers of an interval."""
-    return np.where(low > 0, low * low, np.where(high < 0, high * high, low * high))
 
 
 _TURN = 6

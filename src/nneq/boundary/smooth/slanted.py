@@ -28,7 +28,6 @@ class Verdicts:
     ready: Array
     hopeless: Array
     along: Array
-    loose: Array
 
 
 class Turned:
