@@ -80,7 +80,8 @@ def _layers(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
 def _plain(model: nn.Module) -> bool:
     if type(model) is not nn.Sequential or any(getattr(module_hooks, k) for k in _GLOBAL_HOOKS):
         return False
-    return not any(getattr(m, k) for m in model.modules() for k in _HOOKS)
+    modules = list(model.modules())
+    return not any("forward" in vars(m) or any(getattr(m, k) for k in _HOOKS) for m in modules)
 
 
 def plain_layers(model: nn.Module) -> list[nn.Module] | None:
@@ -92,8 +93,7 @@ def plain_layers(model: nn.Module) -> list[nn.Module] | None:
         return None
     layers = [layer for _, layer in _layers(model)]
     for layer in layers:
-        folded = type(layer) is nn.BatchNorm1d or "forward" in vars(layer)
-        if folded or not _fits(layer, 2):
+        if type(layer) is nn.BatchNorm1d or not _fits(layer, 2):
             return None
     return layers
 
