@@ -163,7 +163,7 @@ def test_epochs_short_of_time_are_read_off_the_grid(tmp_path):
 
 def test_what_the_grid_cannot_see_is_not_made_up():
     """Refused numbers are NaN; where every epoch is watched, they are proven instead."""
-    networks = _strip(0.5), _strip(0.05)
+    networks = _strip(0.5), _strip(0.02)
     for monitored in (False, True):
         recorder = BoundaryRecorder(box=BOX, monitored=monitored)
         recorder.start(networks[0])
@@ -172,7 +172,7 @@ def test_what_the_grid_cannot_see_is_not_made_up():
 
         found = recorder.step(networks[1], 1)
 
-        assert found["boundary_area_1"] == pytest.approx(0.05 * 7 / 36, rel=0.5)
+        assert found["boundary_area_1"] == pytest.approx(0.02 * 7 / 36, rel=0.5)
         assert found["boundary_complete"] == float(monitored)
         names = ("components", "closed", "length", "shift")
         assert [math.isnan(found[f"boundary_{name}"]) for name in names] == [not monitored] * 4
@@ -234,3 +234,19 @@ def test_solutions_and_regions_of_a_sketched_epoch(tmp_path):
         assert found["boundary_components"] == 2.0
         assert math.isnan(found["boundary_regions"])
         assert found["boundary_roots"] == 2.0 if monitored else math.isnan(found["boundary_roots"])
+
+
+def test_traces_give_way_to_sketches_that_must_be_made():
+    """Where every epoch is measured, traces get what the sketches leave, and 1 % at least."""
+    dues = {}
+    for monitored in (False, True):
+        purse = Purse(Settings(box=BOX), monitored=monitored)
+        purse.pay("trace", 1.0)
+        for _ in range(10):
+            purse.pay("sketch", 0.5)
+        purse.trained = 60.0
+        dues[monitored] = purse.due(1, curve=True)
+        purse.trained = 201.0
+        assert purse.due(2, curve=True) == "trace"
+
+    assert dues == {False: None, True: "sketch"}

@@ -15,7 +15,7 @@ from nneq.api.framing import BoxLike, Slice
 from nneq.boundary.results import Budget, Component, Solutions, Status
 from nneq.boundary.smooth.partition import Memory
 from nneq.callbacks import measures
-from nneq.callbacks.section import Section, cell_points
+from nneq.callbacks.section import CELLS, Section, cell_points
 from nneq.callbacks.settings import Settings
 from nneq.callbacks.sketch import agrees, sketched
 from nneq.errors import NneqError
@@ -170,11 +170,11 @@ class Measurer:
         proven = traced = False
         if sketch and self._trusted:
             still = self._values is not None and np.array_equal(grid, self._values)
-            found = self.components if still else sketched(section, grid)
+            found = self.components if still else _seen(section, grid)
         if not sketch or (found is None and must):
             call = Call(boundary.problem, started(budget), memory=self._memory)
             curve = _finished(call.plane(part))
-            proven, traced, seen = bool(curve.complete), True, sketched(section, grid)
+            proven, traced, seen = bool(curve.complete), True, _seen(section, grid)
             if curve.status is Status.BUDGET:  # half a curve has no length and no shift
                 found = seen if self._trusted else None
             else:
@@ -291,6 +291,15 @@ class Measurer:
             self._roots = roots
         record["roots"] = [line.values.tolist() for line in lines]
         return all(line.complete for line in lines)
+
+
+def _seen(section: Section, grid: Array) -> tuple[Component, ...] | None:
+    """Return the curve read off the grid; where that is too coarse, off one twice as fine."""
+    found = sketched(section, grid)
+    if found is None:
+        finer = Section(section.network, section.part, 2 * CELLS)
+        found = sketched(finer, finer.grid())
+    return found
 
 
 def _finished(result: Any) -> Any:

@@ -25,7 +25,8 @@ class Purse:
 
     Traces and sketches (curves read off a grid) have a purse each, so that sketches never eat up
     what a trace is saved for; where a trace is about as cheap, it takes the place of the sketch and
-    both purses are its own.  What failed is paid for like what succeeded.
+    both purses are its own.  Where every epoch is measured, sketches may take all but 1 % from the
+    traces.  What failed is paid for like what succeeded.
 
     Args:
         settings: ``every``, ``max_seconds`` and ``monitored`` count here.
@@ -104,7 +105,11 @@ class Purse:
     def _left(self) -> float:
         if self._as_cheap:
             return (_TRACED + _SKETCHED) * self.trained - sum(self._used.values())
-        return _TRACED * self.trained - self._used["trace"]
+        share = _TRACED * self.trained
+        if self.monitored:  # what the forced sketches take beyond their own is missing here
+            rest = (_TRACED + _SKETCHED) * self.trained - self._used["sketch"]
+            share = min(share, max(_SKETCHED * self.trained, rest))
+        return share - self._used["trace"]
 
     @property
     def budget(self) -> Budget:

@@ -33,11 +33,12 @@ _UNIT = 2.0**-24
 _ULPS = 8.0
 _MOST_OPEN = 0.25  # nodes to evaluate again; above, all are
 _LARGEST = 1e30  # of an argument in single precision
+_BLOCK = 1 << 18  # entries of a layer at once: they stay in the cache
 
 
-def grid_axes(box: Box) -> tuple[Array, Array]:
-    """Return the two axes of the grid: the centres of ``CELLS`` cells, and both ends."""
-    middles = (np.arange(CELLS) + 0.5) / CELLS
+def grid_axes(box: Box, cells: int = CELLS) -> tuple[Array, Array]:
+    """Return the two axes of the grid: the centres of so many cells, and both ends."""
+    middles = (np.arange(cells) + 0.5) / cells
     shares = np.concatenate([[0.0], middles, [1.0]])
     first, second = (
         low * (1 - shares) + high * shares for low, high in zip(box.low, box.high, strict=True)
@@ -59,14 +60,15 @@ class Section:
     Args:
         network: ``g``, one output of shape ``(1,)``.
         part: the slice and its box.
+        cells: of the grid, along each axis.
 
     Guarantee: numerical (float64).
     """
 
-    def __init__(self, network: Network, part: Slice) -> None:
+    def __init__(self, network: Network, part: Slice, cells: int = CELLS) -> None:
         """Make the function; nothing is evaluated yet."""
         self.network, self.part = network, part
-        self.axes = grid_axes(part.box)
+        self.axes = grid_axes(part.box, cells)
         self._function = compile_network(network)
         self._directions = part.directions.T
 
@@ -75,19 +77,18 @@ class Section:
         return np.asarray(self._function(self.part.origin + points @ self._directions)[:, 0])
 
     def grid(self) -> Array:
-        """Return ``g`` at every node of the grid, shape ``(CELLS + 2, CELLS + 2)``."""
+        """Return ``g`` at every node of the grid, shape ``(cells + 2, cells + 2)``."""
         rough = self._single()
         if rough is not None:
             values, error = rough
-            if np.isfinite(error) and np.isfinite(values).all():
+            if np.isfinite(values).all():
                 again = np.abs(values) <= 2 * error
                 if again.mean() <= _MOST_OPEN:
                     self._repeat(values, again)
                     self._repeat(values, _crossed(values > 0) & ~again)
                     return values
         across, up = np.meshgrid(*self.axes, indexing="ij")
-        values = self(np.stack([across.ravel(), up.ravel()], axis=1))
-        return values.reshape(CELLS + 2, CELLS + 2)
+        return self(np.stack([across.ravel(), up.ravel()], axis=1)).reshape(across.shape)
 
     def _repeat(self, values: Array, where: Array) -> None:
         """Replace values by those of float64."""
@@ -100,46 +101,67 @@ class Section:
         layers = _chain(self.network)
         if layers is None:
             return None
-        (weight, bias, rule), *rest = layers
+        (weight, bias, _), *rest = layers
         turned, shift = weight @ self.part.directions, weight @ self.part.origin + bias
         across = turned[:, :1] * self.axes[0]
         up = turned[:, 1:] * self.axes[1] + shift[:, None]
-        most = np.abs(across).max(axis=1) + np.abs(up).max(axis=1)
-        error = 4 * _UNIT * most
-        if not most.max(initial=0.0) < _LARGEST:
+        error = _error(across, up, layers)
+        if not error < np.inf:
             return None
-        z = across.astype(np.float32)[:, :, None] + up.astype(np.float32)[:, None, :]
-        z = z.reshape(len(z), -1)
-        z, most, error = _activated(z, most, error, rule)
-        for weight, bias, rule in rest:
-            size = np.abs(weight)
-            terms = size @ most + np.abs(bias)
-            error = size @ error + (weight.shape[1] + 4) * _UNIT * terms
-            most = terms
-            if not most.max(initial=0.0) < _LARGEST:
-                return None
-            z = weight.astype(np.float32) @ z
-            z += bias.astype(np.float32)[:, None]
-            z, most, error = _activated(z, most, error, rule)
-        return z[0].astype(np.float64).reshape(CELLS + 2, CELLS + 2), float(error[0])
+        narrow = [(w.astype(np.float32), b.astype(np.float32)[:, None], r) for w, b, r in rest]
+        starts, steps = across.astype(np.float32)[:, :, None], up.astype(np.float32)[:, None, :]
+        widest = max(len(w) for w, _, _ in layers)
+        rows = max(1, _BLOCK // (widest * up.shape[1]))
+        found = np.empty((across.shape[1], up.shape[1]))
+        for first in range(0, len(found), rows):
+            z = (starts[:, first : first + rows] + steps).reshape(len(starts), -1)
+            _activate(z, layers[0][2])
+            for matrix, offset, rule in narrow:
+                z = matrix @ z
+                z += offset
+                _activate(z, rule)
+            found[first : first + rows] = z[0].reshape(-1, up.shape[1])
+        return found, error
 
 
-def _activated(z: Array, most: Array, error: Array, rule: str) -> tuple[Array, Array, Array]:
-    """Apply an activation in place; return values, their bound and their error."""
+def _activate(z: Array, rule: str) -> None:
+    """Apply an activation in place."""
     match rule:
         case "tanh":
             np.tanh(z, out=z)
-        case "sigmoid":  # (1 + tanh(z / 2)) / 2, whose slope is at most 1 too
+        case "sigmoid":  # (1 + tanh(z / 2)) / 2
             z *= np.float32(0.5)
             np.tanh(z, out=z)
             z += np.float32(1.0)
             z *= np.float32(0.5)
         case "relu":
             np.maximum(z, np.float32(0.0), out=z)
-            return z, most, error
         case _:
-            return z, most, error
-    return z, np.minimum(most, 1.0) if rule == "tanh" else np.ones_like(most), error + _ULPS * _UNIT
+            pass
+
+
+def _error(across: Array, up: Array, layers: list[tuple[Array, Array, str]]) -> float:
+    """Return how far single precision may be off at any node; inf where it may overflow.
+
+    Args:
+        across: the first layer's part of the first free input, shape ``(units, nodes)``.
+        up: the rest of the first layer.
+        layers: all of them.
+    """
+    most = np.abs(across).max(axis=1) + np.abs(up).max(axis=1)
+    error = 4 * _UNIT * most
+    for k, (weight, bias, rule) in enumerate(layers):
+        if k:
+            size = np.abs(weight)
+            terms = size @ most + np.abs(bias)
+            error = size @ error + (weight.shape[1] + 4) * _UNIT * terms
+            most = terms
+        if not most.max(initial=0.0) < _LARGEST:
+            return np.inf
+        if rule in {"tanh", "sigmoid"}:
+            most = np.minimum(most, 1.0) if rule == "tanh" else np.ones_like(most)
+            error = error + _ULPS * _UNIT
+    return float(error[0])
 
 
 def _chain(network: Network) -> list[tuple[Array, Array, str]] | None:
