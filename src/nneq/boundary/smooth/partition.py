@@ -18,11 +18,10 @@ import numpy as np
 
 from nneq.boundary.smooth.cells import Cells, Frame, joined
 
-__all__ = ["START_LEVEL", "Memory", "tiles"]
+__all__ = ["Memory", "tiles"]
 
 Array = np.ndarray[Any, Any]
 
-START_LEVEL = 3
 _FINEST = 30  # places of two axes in one integer
 _MOST = 1 << 16  # cells kept
 _WARM = 7  # traces in a row that start warm

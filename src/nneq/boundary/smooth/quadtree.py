@@ -22,7 +22,6 @@ import numpy as np
 
 from nneq.boundary.results import Clock
 from nneq.boundary.smooth.cells import DEEPEST, Cells, Frame, joined
-from nneq.boundary.smooth.partition import START_LEVEL
 from nneq.boundary.smooth.slanted import Turned, Verdicts
 from nneq.semantics.ball import UNIT
 from nneq.semantics.jets import Jet, Jets
@@ -33,6 +32,7 @@ __all__ = ["DEEPEST", "Cells", "Frame", "Leaves", "subdivide"]
 Array = np.ndarray[Any, Any]
 Progress = Callable[[float], None]
 
+START_LEVEL = 3
 MOST_CELLS = 1 << 22  # open at once, whatever the budget
 
 
