@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import re
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from zoo_networks import mlp
 
 from nneq.api.equations import Equations
-from nneq.callbacks import BoundaryHistory, BoundaryRecorder
+from nneq.callbacks import BoundaryHistory, BoundaryRecorder, Settings
+from nneq.callbacks.outputs import CsvOutput
+from nneq.callbacks.purse import Purse
 from nneq.errors import NneqError, UnsupportedError
 
 BOX = [(-3.0, 3.0), (-3.0, 3.0)]
@@ -262,3 +268,98 @@ def test_the_active_mlflow_run_gets_the_finite_numbers(monkeypatch):
     assert [step for step, _ in logged] == [0, 1]
     assert logged[1][1]["boundary_shift"] == found[1]["boundary_shift"]
     assert "boundary_roots" not in logged[0][1]
+
+
+def _short_epochs(recorder, count):
+    for epoch in range(count):
+        recorder.begin_epoch()
+        recorder.step(_line_network(float(epoch % 3)), epoch)
+
+
+def test_dear_monitored_numbers_are_said_once():
+    """Where every epoch is measured for something that monitors, the share is said; once."""
+    recorder = BoundaryRecorder(box=BOX)
+    recorder.start(_line_network(0.0), monitors="EarlyStopping monitors 'boundary_shift'")
+    _short_epochs(recorder, 4)  # no warning yet: an error here
+    with pytest.warns(UserWarning, match="training time") as caught:
+        _short_epochs(recorder, 12)
+
+    (warning,) = caught
+    text = str(warning.message)
+    assert "EarlyStopping monitors 'boundary_shift', so every epoch is measured" in text
+    assert re.search(r"takes \d+% of the training time \(\d+ ms in an epoch of \d+ ms\)", text)
+    assert "monitored=False" in text
+
+
+@pytest.mark.parametrize("options", [{"monitored": True}, {"max_seconds": 9.0}])
+def test_a_cost_that_was_asked_for_is_not_warned_about(options):
+    """Said by the user: measure every epoch, or so many seconds in each."""
+    recorder = BoundaryRecorder(box=BOX, **options)
+    recorder.start(_line_network(0.0), monitors="EarlyStopping monitors 'boundary_shift'")
+    _short_epochs(recorder, 12)
+
+
+def test_monitored_false_holds_the_budget_and_says_what_that_means():
+    """Nothing is measured for what monitors; that it then sees NaN is said at the start."""
+    recorder = BoundaryRecorder(box=BOX, monitored=False, every=100)
+    with pytest.warns(UserWarning, match="EarlyStopping monitors .*, and monitored=False: epochs"):
+        recorder.start(_line_network(0.0), monitors="EarlyStopping monitors 'boundary_shift'")
+    first = recorder.step(_line_network(0.0), 0)
+    second = recorder.step(_line_network(1.0), 1)
+
+    assert not math.isnan(first["boundary_shift"])
+    assert math.isnan(second["boundary_shift"])
+    assert second["boundary_seconds"] == 0.0
+
+
+def test_cheap_monitored_numbers_are_not_warned_about():
+    """Long epochs: nothing is said."""
+    purse = Purse(Settings(box=BOX), monitored=True)
+    for spent in (10.0, *[0.04] * 8):
+        purse.begin()
+        purse.end()
+        purse.trained += 1.0
+        purse.spend(spent)
+    assert purse.excess is None
+    purse.spend(1.0)
+
+    spent, trained = purse.excess
+
+    assert (spent, trained) == pytest.approx((1.32 / 8, 1.0), rel=1e-3)
+
+
+def test_lines_are_readable_at_once_and_synced_once_a_second(tmp_path, monkeypatch):
+    """A line is with the operating system before the next epoch; the disk follows."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda _file: synced.append(1))
+    output = CsvOutput(tmp_path / "run.csv", ["a"])
+    for epoch in range(5):
+        output.write(epoch, {"a": 1.0}, {})
+        assert len((tmp_path / "run.csv").read_text().splitlines()) == epoch + 2
+    assert len(synced) == 1
+    output.close()
+    assert len(synced) == 2
+    output.close()
+
+    assert len(synced) == 2
+
+
+def test_a_killed_process_leaves_its_lines(tmp_path):
+    """SIGKILL after some epochs: every one of them is in the files."""
+    program = f"""
+import os, signal, sys
+sys.path[:0] = {[str(Path(__file__).parents[1])]!r}
+from zoo_networks import mlp
+from nneq.callbacks import BoundaryRecorder
+box = [(-3, 3), (-3, 3)]
+recorder = BoundaryRecorder(box=box, monitored=True, jsonl="run.jsonl", csv="run.csv")
+recorder.start(mlp((2, 4, 2)))
+for epoch in range(6):
+    recorder.begin_epoch()
+    recorder.step(mlp((2, 4, 2), seed=epoch), epoch)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
+
+    assert BoundaryHistory.load(tmp_path / "run.jsonl").epochs == list(range(6))
+    assert len((tmp_path / "run.csv").read_text().splitlines()) == 7

@@ -12,7 +12,8 @@ from nneq.api.boundary import Boundary
 from nneq.api.equations import Equations
 from nneq.callbacks import BoundaryRecorder, Settings
 from nneq.callbacks.purse import Purse
-from nneq.callbacks.sketch import agrees, grid_values, sketched
+from nneq.callbacks.section import Section
+from nneq.callbacks.sketch import agrees, sketched
 
 BOX = [(-3.0, 3.0), (-3.0, 3.0)]
 CELL = 6 / 96
@@ -73,8 +74,8 @@ def _strip(width):
 def _sketch(network):
     boundary = Boundary(Equations(network), "z_1", "z_2")
     part = boundary.frame.slice(BOX, free=2)
-    g = boundary.problem.network
-    return sketched(g, part, grid_values(g, part))
+    section = Section(boundary.problem.network, part)
+    return sketched(section, section.grid())
 
 
 def _only_sketches(recorder, *, afford=False):
@@ -89,8 +90,9 @@ def test_a_sketch_lies_on_the_boundary_and_ends_at_the_rim():
     new = _bumpy(0.02)
     part = new.frame.slice(BOX, free=2)
     g = new.problem.network
+    section = Section(g, part)
 
-    found = sketched(g, part, grid_values(g, part))
+    found = sketched(section, section.grid())
 
     assert found is not None
     assert np.abs(g(np.concatenate([c.points for c in found]))[:, 0]).max() < 1e-9
@@ -161,7 +163,7 @@ def test_epochs_short_of_time_are_read_off_the_grid(tmp_path):
 
 def test_what_the_grid_cannot_see_is_not_made_up():
     """Refused numbers are NaN; where every epoch is watched, they are proven instead."""
-    networks = _strip(0.5), _strip(0.05)
+    networks = _strip(0.5), _strip(0.02)
     for monitored in (False, True):
         recorder = BoundaryRecorder(box=BOX, monitored=monitored)
         recorder.start(networks[0])
@@ -170,7 +172,7 @@ def test_what_the_grid_cannot_see_is_not_made_up():
 
         found = recorder.step(networks[1], 1)
 
-        assert found["boundary_area_1"] == pytest.approx(0.05 * 7 / 36, rel=0.5)
+        assert found["boundary_area_1"] == pytest.approx(0.02 * 7 / 36, rel=0.5)
         assert found["boundary_complete"] == float(monitored)
         names = ("components", "closed", "length", "shift")
         assert [math.isnan(found[f"boundary_{name}"]) for name in names] == [not monitored] * 4
@@ -234,22 +236,17 @@ def test_solutions_and_regions_of_a_sketched_epoch(tmp_path):
         assert found["boundary_roots"] == 2.0 if monitored else math.isnan(found["boundary_roots"])
 
 
-def test_a_sketch_starts_from_the_last_curve():
-    """From the same curve one look at each edge is enough, and the vertices are the same."""
-    new = _bumpy(0.02)
-    part = new.frame.slice(BOX, free=2)
-    calls = []
+def test_traces_give_way_to_sketches_that_must_be_made():
+    """Where every epoch is measured, traces get what the sketches leave, and 1 % at least."""
+    dues = {}
+    for monitored in (False, True):
+        purse = Purse(Settings(box=BOX), monitored=monitored)
+        purse.pay("trace", 1.0)
+        for _ in range(10):
+            purse.pay("sketch", 0.5)
+        purse.trained = 60.0
+        dues[monitored] = purse.due(1, curve=True)
+        purse.trained = 201.0
+        assert purse.due(2, curve=True) == "trace"
 
-    class Counted:
-        def __call__(self, rows):
-            calls.append(len(rows))
-            return new.problem.network(rows)
-
-    grid = grid_values(new.problem.network, part)
-    cold = sketched(Counted(), part, grid)
-    alone = len(calls)
-    warm = sketched(Counted(), part, grid, cold)
-
-    assert len(calls) - alone < alone
-    for one, other in zip(cold, warm, strict=True):
-        np.testing.assert_allclose(one.points, other.points, rtol=0, atol=1e-8)
+    assert dues == {False: None, True: "sketch"}

@@ -10,7 +10,7 @@ import numpy as np
 
 from nneq.ir import Network
 
-__all__ = ["Imported", "Reference"]
+__all__ = ["Imported", "Reference", "Weights"]
 
 Array = np.ndarray[Any, Any]
 Reference = Callable[[Sequence[Array]], list[Array]]
@@ -31,3 +31,20 @@ class Imported:
     network: Network
     reference: Reference | None
     batches: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A model of plain layers, as far as it can change while it is trained.
+
+    Two models with the same :attr:`structure` differ in their weights only, so that a network read
+    from one becomes that of the other by other arrays in the same places.
+
+    Args:
+        structure: the layers themselves and all that says what they do, in order; compared with
+            ``==`` (layers are equal only to themselves).
+        arrays: copies of the weights in the order of the layers; a matrix is ``(n_out, n_in)``.
+    """
+
+    structure: tuple[Any, ...]
+    arrays: tuple[Array, ...]

@@ -26,6 +26,7 @@ from nneq.boundary.results import (
     Surface,
     Verdict,
 )
+from nneq.boundary.smooth.partition import Memory
 from nneq.errors import NneqError, UnsupportedError
 from nneq.ir import Network
 
@@ -73,6 +74,7 @@ class Call:
         precision: ``real`` or ``float32``.
         progress: called with a fraction from 0 to 1.
         outputs: the model where its own outputs are piecewise linear, for pieces; else None.
+        memory: of traces of one box after another: where the certified engine starts.
 
     Raises:
         NneqError: an unknown precision.
@@ -85,6 +87,7 @@ class Call:
     precision: Precision = "real"
     progress: Progress | None = None
     outputs: Network | None = None
+    memory: Memory | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
@@ -151,6 +154,7 @@ class Call:
             precision=self.precision,
             clock=self.clock,
             progress=self.progress,
+            memory=self.memory,
         )
 
     def space(self, part: Slice) -> Surface:

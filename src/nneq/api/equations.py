@@ -14,7 +14,7 @@ from nneq.adapters.base import Reference
 from nneq.errors import NneqError, problems_message
 from nneq.ir import Network, float64
 from nneq.semantics.compiled import Compiled, compile_network
-from nneq.symbolic.layout import Layout, layout_of
+from nneq.symbolic.layout import Layout, layout_of, variables
 from nneq.symbolic.names import Variable, find_variable, html_block, terminal_text
 from nneq.symbolic.text import equation_lines, system_lines
 
@@ -211,20 +211,25 @@ class Equations:
         return f"{legend_html(self.layout)}<pre>{html_block(shown)}</pre>"
 
     # ------------------------------------------------------------------ data
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, *, text: bool = True) -> dict[str, Any]:
         """Return the equations as JSON data, exact: floats are written by ``float.hex``.
 
         The fields: ``format``, ``inputs`` and ``outputs`` (names and labels), ``equations`` (text,
         or None above a limit) and ``network``, which :meth:`from_dict` reads.
+
+        Args:
+            text: False leaves the text out, which the network says again.
         """
         from nneq.ir.serial import network_to_dict
 
-        small = self.layout.term_count <= TEXT_LIMIT
+        text = text and self.layout.term_count <= TEXT_LIMIT
+        names = [variables(self.network.inputs, "x"), variables(self.network.outputs, "z")]
+        inputs, outputs = ([{"name": str(v), "label": v.label} for v in ports] for ports in names)
         return {
             "format": FORMAT,
-            "inputs": [{"name": str(v), "label": v.label} for v in self.inputs],
-            "outputs": [{"name": str(v), "label": v.label} for v in self.outputs],
-            "equations": list(equation_lines(self.layout)) if small else None,
+            "inputs": inputs,
+            "outputs": outputs,
+            "equations": list(equation_lines(self.layout)) if text else None,
             "network": network_to_dict(self.network),
         }
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nneq.adapters.base import Imported
+from nneq.adapters.base import Imported, Weights
 from nneq.api.verification import (
     differences,
     draw_samples,
@@ -33,7 +33,7 @@ from nneq.symbolic.names import terminal_text
 if TYPE_CHECKING:
     from nneq.api.equations import Equations
 
-__all__ = ["adapter_of", "framework_of", "require", "to_equations", "to_network"]
+__all__ = ["adapter_of", "framework_of", "require", "to_equations", "to_network", "weights_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -173,6 +173,22 @@ def adapter_of(framework: str) -> Callable[..., Any]:
         require(package, floor, framework)
     module = importlib.import_module(f"nneq.adapters.{framework}")
     found: Callable[..., Any] = module.import_model
+    return found
+
+
+def weights_of(model: Any) -> Weights | None:
+    """Return structure and weights of a model of plain layers, or None where there is no short way.
+
+    Args:
+        model: any model.
+    """
+    if isinstance(model, Network | str | os.PathLike):
+        return None
+    framework = framework_of(model)
+    if framework not in {"torch", "keras"}:
+        return None
+    adapter_of(framework)
+    found: Weights | None = importlib.import_module(f"nneq.adapters.{framework}").weights_of(model)
     return found
 
 

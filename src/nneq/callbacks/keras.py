@@ -48,7 +48,7 @@ class BoundaryLogger(AbstractLogger, keras.callbacks.Callback):  # type: ignore[
         callbacks = list(getattr(listed, "callbacks", ()))
         self._warn_about_order(callbacks)
         _check_batch(self.model)
-        self.recorder.start(self.model, monitored=self._monitored(callbacks))
+        self.recorder.start(self.model, monitors=self._monitors(callbacks))
 
     def _warn_about_order(self, callbacks: Sequence[Any]) -> None:
         for other in itertools.takewhile(lambda each: each is not self, callbacks):

@@ -37,8 +37,8 @@ class BoundaryLogger(AbstractLogger, lightning.Callback):  # type: ignore[misc] 
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check the model and the questions."""
-        monitored = self._monitored(trainer.callbacks)
-        self.recorder.start(pl_module, monitored=monitored, write=trainer.is_global_zero)
+        monitors = self._monitors(trainer.callbacks)
+        self.recorder.start(pl_module, monitors=monitors, write=trainer.is_global_zero)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start measuring the epoch."""

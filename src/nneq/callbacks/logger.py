@@ -57,6 +57,8 @@ class AbstractLogger:
             **options,
         )
 
-    def _monitored(self, callbacks: Iterable[Any]) -> bool:
-        """Return whether one of the callbacks monitors one of the numbers."""
-        return any(str(getattr(c, "monitor", "")) in self.recorder.keys for c in callbacks)
+    def _monitors(self, callbacks: Iterable[Any]) -> str:
+        """Return which of the callbacks monitor which of the numbers, in words; or nothing."""
+        found = [(type(c).__name__, str(getattr(c, "monitor", ""))) for c in callbacks]
+        pairs = [f"{name} monitors {key!r}" for name, key in found if key in self.recorder.keys]
+        return ", ".join(dict.fromkeys(pairs))

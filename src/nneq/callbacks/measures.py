@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,11 @@ from scipy.spatial import cKDTree
 from nneq.boundary.results import Box, Component
 
 __all__ = [
+    "Move",
+    "Outline",
     "changed_share",
     "diagonal",
-    "events",
-    "hausdorff",
+    "move",
     "point_distances",
     "sampled",
 ]
@@ -54,74 +57,110 @@ def sampled(points: Array, closed: bool, spacing: float) -> Array:
     return np.concatenate([inner, ring[-1:]])
 
 
-def _cloud(components: Sequence[Component], spacing: float) -> Array:
-    clouds = [sampled(c.points, c.closed, spacing) for c in components if len(c.points)]
-    return np.concatenate(clouds) if clouds else np.zeros((0, 2))
+class Outline:
+    """A curve that distances are measured to, sampled at 1/400 of the box's diagonal.
 
+    What costs time is made when it is first asked for, and kept: the curve of one epoch is the
+    earlier one of the next.
 
-class _Target:
-    """A curve that distances are measured to: the nearest sample and the segments beside it."""
+    Args:
+        components: the curve.
+        box: its box.
+    """
 
-    def __init__(self, components: Sequence[Component], spacing: float) -> None:
-        clouds = [sampled(c.points, c.closed, spacing) for c in components if len(c.points)]
-        self.cloud = np.concatenate(clouds)
-        self._before = np.concatenate([np.vstack([c[:1], c[:-1]]) for c in clouds])
-        self._after = np.concatenate([np.vstack([c[1:], c[-1:]]) for c in clouds])
-        self._tree = cKDTree(self.cloud)
+    def __init__(self, components: Sequence[Component], box: Box) -> None:
+        """Sample the components that have points."""
+        self.size = diagonal(box)
+        kept = [c for c in components if len(c.points)]
+        self.clouds = [sampled(c.points, c.closed, self.size * _SPACING) for c in kept]
 
-    def distances(self, points: Array) -> Array:
+    @cached_property
+    def cloud(self) -> Array:
+        """All samples, shape ``(k, 2)``."""
+        return np.concatenate(self.clouds)
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.cloud, balanced_tree=False, compact_nodes=False)
+
+    @cached_property
+    def _owners(self) -> Array:
+        """The component of every sample."""
+        return np.repeat(np.arange(len(self.clouds)), [len(cloud) for cloud in self.clouds])
+
+    @cached_property
+    def _beside(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """The steps from every sample to the one before and the one after, and their squares."""
+        before = np.concatenate([np.vstack([c[:1], c[:-1]]) for c in self.clouds]) - self.cloud
+        after = np.concatenate([np.vstack([c[1:], c[-1:]]) for c in self.clouds]) - self.cloud
+        return (before, _squares(before)), (after, _squares(after))
+
+    def distances(self, points: Array) -> tuple[Array, Array]:
+        """Return the distances of points to the curve, and the component each is nearest to.
+
+        The distance to the nearest sample and to the segments beside it.
+        """
         gaps, nearest = self._tree.query(points)
-        here = self.cloud[nearest]
-        for there in (self._before[nearest], self._after[nearest]):
-            step = there - here
-            size = (step * step).sum(axis=1)
-            share = ((points - here) * step).sum(axis=1) / np.where(size > 0, size, 1.0)
-            foot = here + np.clip(share, 0.0, 1.0)[:, None] * step
-            gaps = np.minimum(gaps, np.linalg.norm(points - foot, axis=1))
-        return np.asarray(gaps)
+        best = gaps * gaps
+        away = points - self.cloud[nearest]
+        for steps, sizes in self._beside:
+            step, size = steps[nearest], sizes[nearest]
+            share = np.einsum("ij,ij->i", away, step) / np.where(size > 0, size, 1.0)
+            share = np.minimum(np.maximum(share, 0.0), 1.0)
+            best = np.minimum(best, _squares(away - share[:, None] * step))
+        return np.sqrt(best), self._owners[nearest]
 
 
-def hausdorff(old: Sequence[Component], new: Sequence[Component], box: Box) -> float:
-    """Return the Hausdorff distance of two curves, in input units.
+def _squares(vectors: Array) -> Array:
+    return np.asarray(np.einsum("ij,ij->i", vectors, vectors))
 
-    Both empty: 0.  One empty: the box's diagonal, the largest distance there is.
-    The polylines are sampled at 1/400 of the diagonal, which bounds the error.
+
+@dataclass(frozen=True)
+class Move:
+    """How a curve moved from one epoch to the next.
+
+    Args:
+        shift: the Hausdorff distance, in input units; both curves empty: 0; one of them empty: the
+            box's diagonal, the largest distance there is.  The sampling bounds the error.
+        events: how many components appeared, vanished, split and merged.
     """
-    size = diagonal(box)
-    old, new = ([c for c in curve if len(c.points)] for curve in (old, new))
-    if not old and not new:
-        return 0.0
-    if not old or not new:
-        return size
-    first, second = (_Target(curve, size * _SPACING) for curve in (old, new))
-    there, back = second.distances(first.cloud), first.distances(second.cloud)
-    return float(max(there.max(), back.max()))
+
+    shift: float
+    events: dict[str, int]
 
 
-def events(old: Sequence[Component], new: Sequence[Component], box: Box) -> dict[str, int]:
-    """Return how many components appeared, vanished, split and merged.
+def move(old: Outline, new: Outline) -> Move:
+    """Return how a curve moved.
 
-    A component is linked to the one nearest to it (mean distance, at most a quarter of the box's
-    diagonal); groups of linked components are then one to one, one to many (split) or many to one
-    (merged).  A heuristic for display, not a proof.
+    For the events a component is linked to the one that most of it is nearest to, if it is a
+    quarter of the box's diagonal away at most, on average; groups of linked components are then one
+    to one, one to many (split) or many to one (merged).  A heuristic for display, not a proof.
     """
-    size = diagonal(box)
-    clouds = [[_cloud([c], size * _SPACING) for c in curve] for curve in (old, new)]
     links: set[tuple[int, int]] = set()
-    for swap in (False, True):
-        sources, targets = clouds[::-1] if swap else clouds
-        trees = [cKDTree(target) for target in targets]
-        for k, cloud in enumerate(sources):
-            gaps = [float(tree.query(cloud)[0].mean()) for tree in trees]
-            if gaps and min(gaps) <= _LINK * size:
-                j = int(np.argmin(gaps))
-                links.add((j, k) if swap else (k, j))
+    shift = 0.0 if len(old.clouds) == len(new.clouds) == 0 else new.size
+    if old.clouds and new.clouds:
+        there, near_new = new.distances(old.cloud)
+        back, near_old = old.distances(new.cloud)
+        shift = float(max(there.max(), back.max()))
+        links = {(k, j) for k, j in _links(old, there, near_new, _LINK * new.size)}
+        links |= {(j, k) for k, j in _links(new, back, near_old, _LINK * new.size)}
     found = {"appeared": 0, "vanished": 0, "split": 0, "merged": 0}
-    found["vanished"] = len(old) - len({i for i, _ in links})
-    found["appeared"] = len(new) - len({j for _, j in links})
+    found["vanished"] = len(old.clouds) - len({i for i, _ in links})
+    found["appeared"] = len(new.clouds) - len({j for _, j in links})
     for group_old, group_new in _groups(links):
         found["split"] += max(0, len(group_new) - len(group_old))
         found["merged"] += max(0, len(group_old) - len(group_new))
+    return Move(shift, found)
+
+
+def _links(source: Outline, gaps: Array, nearest: Array, most: float) -> list[tuple[int, int]]:
+    """Return which component of the other curve belongs to each of these."""
+    found, first = [], 0
+    for k, cloud in enumerate(source.clouds):
+        part = slice(first, first + len(cloud))
+        first = part.stop
+        if gaps[part].mean() <= most:
+            found.append((k, int(np.bincount(nearest[part]).argmax())))
     return found
 
 
@@ -141,9 +180,6 @@ def changed_share(old: Array | None, new: Array) -> float:
     return 1.0 if old is None else float((old != new).mean())
 
 
-def point_distances(points: Array, components: Sequence[Component], box: Box) -> Array:
+def point_distances(points: Array, curve: Outline) -> Array:
     """Return every point's distance to the curve (inf without a curve), shape ``(k,)``."""
-    kept = [c for c in components if len(c.points)]
-    if not kept:
-        return np.full(len(points), np.inf)
-    return _Target(kept, diagonal(box) * _SPACING).distances(points)
+    return curve.distances(points)[0] if curve.clouds else np.full(len(points), np.inf)

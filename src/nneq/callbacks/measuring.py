@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from nneq.api.boundary import Boundary
+from nneq.api.engines import Call, started
 from nneq.api.equations import Equations
 from nneq.api.framing import BoxLike, Slice
 from nneq.boundary.results import Budget, Component, Solutions, Status
+from nneq.boundary.smooth.partition import Memory
 from nneq.callbacks import measures
+from nneq.callbacks.section import CELLS, Section, cell_points
 from nneq.callbacks.settings import Settings
-from nneq.callbacks.sketch import agrees, cell_points, grid_values, sketched
+from nneq.callbacks.sketch import agrees, sketched
 from nneq.errors import NneqError
 
 __all__ = ["Measurer", "keys_of"]
@@ -61,10 +64,12 @@ class Measurer:
     def forget(self) -> None:
         """Leave the earlier epochs behind."""
         self.components: tuple[Component, ...] | None = None
+        self.outline: measures.Outline | None = None
         self.classes: Array | None = None
         self.seen: tuple[Component, ...] = ()
         self._values: Array | None = None
         self._trusted = True
+        self._memory = Memory()
         self._roots: tuple[Array, ...] | None = None
 
     def pose(self, equations: Equations) -> Boundary:
@@ -158,18 +163,18 @@ class Measurer:
         fixed = {k: v for k, v in fixed.items() if k not in part.names}
         ends = zip(part.box.low, part.box.high, strict=True)
         intervals = dict(zip(part.names, ends, strict=True))
-        network = boundary.problem.network
-        grid = grid_values(network, part)
+        section = Section(boundary.problem.network, part)
+        grid = section.grid()
         classes, count = self._classes(boundary, part, grid)
         found: tuple[Component, ...] | None = None
         proven = traced = False
         if sketch and self._trusted:
             still = self._values is not None and np.array_equal(grid, self._values)
-            last = self.components or ()
-            found = self.components if still else sketched(network, part, grid, last)
+            found = self.components if still else _seen(section, grid)
         if not sketch or (found is None and must):
-            curve = _finished(boundary.trace(intervals, fixed, budget=budget))
-            proven, traced, seen = bool(curve.complete), True, sketched(network, part, grid)
+            call = Call(boundary.problem, started(budget), memory=self._memory)
+            curve = _finished(call.plane(part))
+            proven, traced, seen = bool(curve.complete), True, _seen(section, grid)
             if curve.status is Status.BUDGET:  # half a curve has no length and no shift
                 found = seen if self._trusted else None
             else:
@@ -179,7 +184,7 @@ class Measurer:
         areas = np.bincount(classes, minlength=count) / classes.size
         values["boundary_area_1"] = float(areas[0])
         if self.settings.data is not None:
-            self._margins(boundary, part, found, values)
+            self._margins(boundary, found is not None, values)
         if self.settings.regions:
             values["boundary_regions"] = math.nan
             if traced:
@@ -199,7 +204,7 @@ class Measurer:
         record: dict[str, Any],
     ) -> None:
         """Fill in what is said about the curve; NaN for one that was not measured."""
-        before, nan = self.components, math.nan
+        before, nan = self.outline, math.nan
         self.seen = found or ()
         values.update(
             boundary_components=nan if found is None else float(len(found)),
@@ -210,22 +215,22 @@ class Measurer:
         record["events"] = {}
         if found is not None:
             values["boundary_shift"] = measures.diagonal(part.box)
+            now = self.outline if found is self.components else None
+            now = measures.Outline(found, part.box) if now is None else now
             if before is not None:
-                values["boundary_shift"] = measures.hausdorff(before, found, part.box)
-                if self.settings.jsonl is not None:  # nothing else holds them
-                    record["events"] = measures.events(before, found, part.box)
-            self.components = found
+                moved = measures.move(before, now)
+                values["boundary_shift"], record["events"] = moved.shift, moved.events
+            self.components, self.outline = found, now
         record["curve"] = [{"closed": c.closed, "points": c.points.tolist()} for c in self.seen]
         record["box"] = [list(part.box.low), list(part.box.high)]
         record["names"] = list(part.names)
 
     def _classes(self, boundary: Boundary, part: Slice, grid: Array) -> tuple[Array, int]:
         """Return the class of every cell of the grid, and the number of classes."""
-        inner, points = grid[1:-1, 1:-1].ravel(), cell_points(part)
+        inner = grid[1:-1, 1:-1].ravel()
         level, count = not isinstance(boundary.second, str), len(boundary.frame.outputs)
-        if level or count == 2:  # the sign of g says it; two infinite outputs have g = 0
-            points = points[::_SPREAD]
-        scores = boundary.equations(points)
+        # the sign of g says it where there are two; two infinite outputs have g = 0
+        scores = boundary.equations(cell_points(part, _SPREAD if level or count == 2 else 1))
         finite = np.isfinite(scores).all() and np.isfinite(grid).all()
         if level:
             classes, count = (inner < 0).astype(int), 2
@@ -242,17 +247,16 @@ class Measurer:
     def _margins(
         self,
         boundary: Boundary,
-        part: Slice,
-        curve: tuple[Component, ...] | None,
+        measured: bool,
         values: dict[str, float],
     ) -> None:
         """Distances of the data to the curve; in more than two inputs, first order."""
         data = np.asarray(self.settings.data, dtype=np.float64)
-        if data.shape[1] == 2 and curve is None:
-            values.update((_margin_key(q), math.nan) for q in _QUANTILES)
-            return
         if data.shape[1] == 2:
-            distances = measures.point_distances(data, curve or (), part.box)
+            if not measured or self.outline is None:
+                values.update((_margin_key(q), math.nan) for q in _QUANTILES)
+                return
+            distances = measures.point_distances(data, self.outline)
         else:
             from nneq.semantics.gradient import value_and_gradient
 
@@ -287,6 +291,15 @@ class Measurer:
             self._roots = roots
         record["roots"] = [line.values.tolist() for line in lines]
         return all(line.complete for line in lines)
+
+
+def _seen(section: Section, grid: Array) -> tuple[Component, ...] | None:
+    """Return the curve read off the grid; where that is too coarse, off one twice as fine."""
+    found = sketched(section, grid)
+    if found is None:
+        finer = Section(section.network, section.part, 2 * CELLS)
+        found = sketched(finer, finer.grid())
+    return found
 
 
 def _finished(result: Any) -> Any:

@@ -1,17 +1,20 @@
 """Where an epoch's record goes: CSV, JSON lines, TensorBoard, MLflow.
 
-Every file is complete after every epoch: a line is written whole, flushed and synced, so that a
-killed run leaves all finished epochs readable.  Between two epochs no text file is open.
+Every file is complete after every epoch: a line is handed to the operating system whole, so that a
+killed run leaves all finished epochs readable; at most a second later it is synced to disk.
+Between two epochs no text file is open.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
 import os
 import struct
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +22,9 @@ from typing import Any, Protocol
 from nneq.errors import MissingDependencyError, NneqError
 
 __all__ = ["CsvOutput", "JsonLinesOutput", "MlflowOutput", "Output", "TensorBoardOutput"]
+
+
+_SYNC_SECONDS = 1.0
 
 
 class Output(Protocol):
@@ -50,6 +56,7 @@ class _Lines:
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool) -> None:
         self.path = Path(path)
+        self._synced, self._unsynced = -math.inf, False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab" if append else "wb"):
@@ -75,11 +82,21 @@ class _Lines:
             return file.readline().rstrip("\r\n")
 
     def add(self, line: str) -> None:
-        """Add one line and sync it to disk."""
-        with self.path.open("ab") as file:
+        """Add one line; sync it to disk if the last time was not just now."""
+        now = time.monotonic()
+        with self.path.open("ab", buffering=0) as file:
             file.write(line.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
+            self._unsynced = now - self._synced < _SYNC_SECONDS
+            if not self._unsynced:
+                os.fsync(file.fileno())
+                self._synced = now
+
+    def close(self) -> None:
+        """Sync what was added since."""
+        if self._unsynced:
+            with contextlib.suppress(OSError), self.path.open("ab") as file:
+                os.fsync(file.fileno())
+            self._unsynced = False
 
 
 class CsvOutput:
@@ -115,7 +132,8 @@ class CsvOutput:
         self._lines.add(",".join(row) + "\r\n")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Sync the file."""
+        self._lines.close()
 
 
 class JsonLinesOutput:
@@ -136,12 +154,17 @@ class JsonLinesOutput:
 
     def write(self, epoch: int, values: Mapping[str, float], record: Mapping[str, Any]) -> None:
         """Write one object; numbers that JSON does not have become null."""
-        texts = {key: value for key, value in record.items() if key != "png"}
-        line = {"epoch": epoch, "values": dict(values), **texts}
-        self._lines.add(json.dumps(_plain(line), allow_nan=False) + "\n")
+        kept = {key: value for key, value in record.items() if key not in {"png", "text"}}
+        line = {"epoch": epoch, "values": _plain(dict(values)), **kept}
+        try:
+            text = json.dumps(line, allow_nan=False)
+        except ValueError:
+            text = json.dumps(_plain(line), allow_nan=False)
+        self._lines.add(text + "\n")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Sync the file."""
+        self._lines.close()
 
 
 def _plain(value: Any) -> Any:
@@ -183,8 +206,6 @@ class TensorBoardOutput:
 
     def write(self, epoch: int, values: Mapping[str, float], record: Mapping[str, Any]) -> None:
         """Write one event: scalars, and text and picture where there are any."""
-        import time
-
         from tensorboard.compat.proto import event_pb2, summary_pb2
 
         parts = [

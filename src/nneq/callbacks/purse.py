@@ -8,12 +8,14 @@ from typing import Literal
 from nneq.boundary.results import Budget
 from nneq.callbacks.settings import Settings
 
-__all__ = ["Due", "Purse"]
+__all__ = ["SHARE", "Due", "Purse"]
 
 Due = Literal["trace", "sketch"]
 
 _TRACED, _SKETCHED = 0.03, 0.01  # shares of the training time; 5 % with what a step costs itself
+SHARE = 0.05
 _FIRST = 10.0
+_SOME = 4  # epochs, after the first
 _CHEAP, _NEW = 1.5, 0.3  # a trace at most so many sketches; weight of the newest cost
 _LEAST, _LEAST_MONITORED = 1e-3, 1.0
 
@@ -23,7 +25,8 @@ class Purse:
 
     Traces and sketches (curves read off a grid) have a purse each, so that sketches never eat up
     what a trace is saved for; where a trace is about as cheap, it takes the place of the sketch and
-    both purses are its own.  What failed is paid for like what succeeded.
+    both purses are its own.  Where every epoch is measured, sketches may take all but 1 % from the
+    traces.  What failed is paid for like what succeeded.
 
     Args:
         settings: ``every``, ``max_seconds`` and ``monitored`` count here.
@@ -41,6 +44,8 @@ class Purse:
         self._cost: dict[Due, float] = {"trace": 0.0, "sketch": 0.0}
         self._usual: dict[Due, float] = {}
         self._began: float | None = None
+        self._first = (0.0, 0.0)
+        self._epochs = 0
 
     def begin(self) -> None:
         """Say that an epoch begins."""
@@ -51,6 +56,13 @@ class Purse:
         if self._began is not None:
             self.trained += time.monotonic() - self._began
             self._began = None
+            self._epochs += 1
+
+    def spend(self, seconds: float) -> None:
+        """Say what a step has taken, whatever it did."""
+        self.spent += seconds
+        if self._epochs <= 1:
+            self._first = (self.trained, self.spent)
 
     def regular(self, epoch: int) -> bool:
         """Whether this epoch is one of those that ``every`` names."""
@@ -93,7 +105,11 @@ class Purse:
     def _left(self) -> float:
         if self._as_cheap:
             return (_TRACED + _SKETCHED) * self.trained - sum(self._used.values())
-        return _TRACED * self.trained - self._used["trace"]
+        share = _TRACED * self.trained
+        if self.monitored:  # what the forced sketches take beyond their own is missing here
+            rest = (_TRACED + _SKETCHED) * self.trained - self._used["sketch"]
+            share = min(share, max(_SKETCHED * self.trained, rest))
+        return share - self._used["trace"]
 
     @property
     def budget(self) -> Budget:
@@ -108,6 +124,15 @@ class Purse:
             return Budget(seconds=_FIRST)  # the first record is always made
         least = _LEAST_MONITORED if self.monitored else _LEAST
         return Budget(seconds=max(self._left, 2 * self._cost["trace"], least))
+
+    @property
+    def excess(self) -> tuple[float, float] | None:
+        """Seconds of logging and of training in a later epoch, where that is known and over 5 %."""
+        epochs = self._epochs - 1  # the first record is dear, and made only once
+        if epochs < _SOME:
+            return None
+        trained, spent = self.trained - self._first[0], self.spent - self._first[1]
+        return (spent / epochs, trained / epochs) if spent > SHARE * trained else None
 
     @property
     def share(self) -> float:

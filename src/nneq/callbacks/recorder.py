@@ -18,7 +18,6 @@ import numpy as np
 
 from nneq.api.boundary import Boundary
 from nneq.api.equations import Equations
-from nneq.api.importing import to_network
 from nneq.boundary.results import Budget
 from nneq.callbacks.measuring import Measurer, keys_of
 from nneq.callbacks.outputs import (
@@ -28,7 +27,8 @@ from nneq.callbacks.outputs import (
     Output,
     TensorBoardOutput,
 )
-from nneq.callbacks.purse import Due, Purse
+from nneq.callbacks.purse import SHARE, Due, Purse
+from nneq.callbacks.reading import Reader
 from nneq.callbacks.settings import Settings
 from nneq.errors import NneqError
 
@@ -66,22 +66,25 @@ class BoundaryRecorder:
         self.picture: bytes | None = None
         self._measurer = Measurer(self.settings)
         self._purse = Purse(self.settings)
+        self._reader = Reader(self.settings.example_inputs)
         self._outputs: list[Output] = []
         self._values: dict[str, float] = {}
         self._warned: set[str] = set()
         self._append = self.settings.append
+        self._monitors = ""
         self._live: Any = None
         self._drawn: int | None = None
 
     # ------------------------------------------------------------------ the run
-    def start(self, model: Any, *, monitored: bool = False, write: bool = True) -> None:
+    def start(self, model: Any, *, monitors: str = "", write: bool = True) -> None:
         """Check the model and the questions before the first epoch, and open the outputs.
 
         A recorder that is started again begins a new run and goes on in its files.
 
         Args:
             model: what will be trained.
-            monitored: see :class:`Settings`.
+            monitors: what monitors one of the numbers, in words; see ``monitored`` in
+                :class:`Settings`.
             write: whether this process writes the files.
 
         Raises:
@@ -110,7 +113,18 @@ class BoundaryRecorder:
         self._warm_up(boundary)
         self._measurer.forget()
         self._values, self._drawn, self.picture = {}, None, None
-        self._purse = Purse(self.settings, monitored=monitored or self.settings.monitored)
+        monitored = self.settings.monitored
+        self._purse = Purse(
+            self.settings, monitored=bool(monitors if monitored is None else monitored)
+        )
+        self._monitors = monitors if monitored is None else ""
+        if monitors and monitored is False:
+            warnings.warn(
+                f"{monitors}, and monitored=False: epochs for which there is no time are not "
+                "measured, and count there with NaN or a number of an earlier epoch; leave "
+                "monitored= out to have every epoch measured",
+                stacklevel=3,
+            )
 
     def _open(self) -> None:
         """Open the outputs; where one cannot be opened, none stays open."""
@@ -138,7 +152,7 @@ class BoundaryRecorder:
                 measurer.forget()
                 for sketch in (False, True)[: 2 if measurer.slice is not None else 1]:
                     measurer.measure(boundary, budget, {}, {}, sketch=sketch)
-                self._describe(boundary, 0)
+                self._describe(boundary, 0, traced=True)
         except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
             self._warn_once("recording the boundary", error)
 
@@ -149,7 +163,7 @@ class BoundaryRecorder:
         except AttributeError:
             msg = f"the model {type(model).__name__} has no attribute {s.attribute!r}"
             raise NneqError(msg) from None
-        return Equations(to_network(network, example_inputs=s.example_inputs))
+        return Equations(self._reader.read(network))
 
     def begin_epoch(self) -> None:
         """Say that an epoch begins, so that its time can be measured."""
@@ -180,7 +194,8 @@ class BoundaryRecorder:
             except Exception as error:  # noqa: BLE001  # a logger must never stop a training run
                 self._purse.pay(due, time.monotonic() - now, failed=True)
                 self._warn_once("recording the boundary", error)
-        self._purse.spent += time.monotonic() - now
+        self._purse.spend(time.monotonic() - now)
+        self._warn_of_excess()
         self._purse.begin()
         return {key: float(found[key]) for key in self.keys}
 
@@ -192,6 +207,26 @@ class BoundaryRecorder:
                 "is not said again",
                 stacklevel=3,
             )
+
+    def _warn_of_excess(self) -> None:
+        """Say once that measuring every epoch takes more than its share, and what to do."""
+        if not self._monitors or self.settings.max_seconds is not None:
+            return
+        excess = self._purse.excess
+        if excess is None:
+            return
+        spent, trained = excess
+        warnings.warn(
+            f"the boundary logger takes {spent / trained:.0%} of the training time "
+            f"({1000 * spent:.0f} ms in an epoch of {1000 * trained:.0f} ms) instead of "
+            f"{SHARE:.0%}: {self._monitors}, so every epoch is measured; make epochs longer "
+            f"({spent / SHARE:.1f} s), monitor another number, or say monitored=True (measure "
+            "every epoch whatever it takes) or monitored=False (stay within the budget; epochs "
+            "that are not measured then count with NaN or a number of an earlier epoch); this is "
+            "not said again",
+            stacklevel=4,
+        )
+        self._monitors = ""
 
     @property
     def share_of_time(self) -> float:
@@ -224,7 +259,7 @@ class BoundaryRecorder:
         values["boundary_complete"] = float(complete)
         regular = self._purse.regular(epoch)
         if regular:
-            record.update(self._describe(boundary, epoch))
+            record.update(self._describe(boundary, epoch, traced=traced))
         values["boundary_seconds"] = time.monotonic() - started
         self._purse.pay("trace" if traced else "sketch", values["boundary_seconds"])
         self._purse.records += traced
@@ -233,15 +268,18 @@ class BoundaryRecorder:
             self._write(epoch, values, record)
         return values
 
-    def _describe(self, boundary: Boundary, epoch: int) -> dict[str, Any]:
-        """Return the equations and the picture, where they are asked for."""
+    def _describe(self, boundary: Boundary, epoch: int, *, traced: bool) -> dict[str, Any]:
+        """Return the equations and the picture, where they are asked for.
+
+        Beside a curve read off the grid the equations are stored, but not also written as text.
+        """
         s, equations = self.settings, boundary.equations
         weights = equations.network.parameter_count
         found: dict[str, Any] = {}
-        if weights <= _TEXT_WEIGHTS and not (s.log_dir is None and s.jsonl is None):
+        if traced and weights <= _TEXT_WEIGHTS and s.log_dir is not None:
             found["text"] = str(equations)
         if weights <= _STORED_WEIGHTS and s.jsonl is not None:
-            found["equations"] = equations.to_dict()
+            found["equations"] = equations.to_dict(text=traced)
         every = int(s.plot)
         if every and (self._drawn is None or epoch - self._drawn >= every):
             self._drawn = epoch

@@ -28,9 +28,11 @@ class Settings:
         every: record every so many epochs; between them the last numbers are repeated, and those
             that say how far something moved are NaN.
         max_seconds: limit per epoch; None: 5 % of the training time so far, less what was used.
-        monitored: training depends on the numbers (early stopping, say): they are measured in
-            every epoch, by a trace or on a grid, whatever ``every`` and the 5 % say.  The
-            Keras and Lightning loggers find out by themselves.
+        monitored: True: training depends on the numbers (early stopping, say), so they are
+            measured in every epoch, by a trace or on a grid, whatever ``every`` and the 5 % say.
+            False: ``every`` and the 5 % hold, whatever monitors.  None: as True where the Keras or
+            Lightning logger finds a callback that monitors one of the numbers, with a warning
+            where that takes more than 5 %; else as False.
         csv: path of a CSV file.
         jsonl: path of a JSON-lines file, with curves and equations, for ``BoundaryHistory``.
         append: go on in files that are there; False: replace them.  A logger that is started
@@ -57,7 +59,7 @@ class Settings:
     regions: bool = False
     every: int = 1
     max_seconds: float | None = None
-    monitored: bool = False
+    monitored: bool | None = None
     csv: Any = None
     jsonl: Any = None
     append: bool = False

@@ -13,56 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from nneq.api.framing import Slice
-from nneq.boundary.results import Box, Component
-from nneq.ir import Network
+from nneq.boundary.results import Component
+from nneq.callbacks.section import Section
 
-__all__ = ["CELLS", "agrees", "cell_points", "grid_axes", "grid_values", "sketched"]
+__all__ = ["agrees", "sketched"]
 
 Array = np.ndarray[Any, Any]
 
-CELLS = 96
-_ROUNDS = 6
+_ROUNDS = 8
 _FEWEST = 12  # vertices of a closed component, which is then three cells wide
 _LENGTHS = 0.05
-_SMALL = 1e-10
+_SMALL = 1e-9  # of the larger end: a vertex is then off by as much of a cell
 
 
-def grid_axes(box: Box) -> tuple[Array, Array]:
-    """Return the two axes of the grid: the centres of ``CELLS`` cells, and both ends."""
-    middles = (np.arange(CELLS) + 0.5) / CELLS
-    shares = np.concatenate([[0.0], middles, [1.0]])
-    first, second = (
-        low * (1 - shares) + high * shares for low, high in zip(box.low, box.high, strict=True)
-    )
-    return first, second
-
-
-def grid_values(network: Network, part: Slice) -> Array:
-    """Return ``g`` at every node of the grid, shape ``(CELLS + 2, CELLS + 2)``."""
-    values = _at(network, part, _nodes(*grid_axes(part.box)))
-    return values.reshape(CELLS + 2, CELLS + 2)
-
-
-def cell_points(part: Slice) -> Array:
-    """Return the centres of all cells as full inputs, shape ``(CELLS**2, n)``."""
-    first, second = grid_axes(part.box)
-    return np.asarray(part.origin + _nodes(first[1:-1], second[1:-1]) @ part.directions.T)
-
-
-def _nodes(first: Array, second: Array) -> Array:
-    """Return the points of a grid, the second input running faster."""
-    across, up = np.meshgrid(first, second, indexing="ij")
-    return np.stack([across.ravel(), up.ravel()], axis=1)
-
-
-def _at(network: Network, part: Slice, points: Array) -> Array:
-    return np.asarray(network(part.origin + points @ part.directions.T))[:, 0]
-
-
-def sketched(
-    network: Network, part: Slice, values: Array, last: Sequence[Component] = ()
-) -> tuple[Component, ...] | None:
+def sketched(section: Section, values: Array) -> tuple[Component, ...] | None:
     """Return the curve as the grid sees it, or None where the grid is too coarse for it.
 
     It is too coarse where the signs around a cell alternate, where a strip is one node thin over
@@ -70,10 +34,8 @@ def sketched(
     and lies between the nodes is not seen at all: compare with a proven curve (:func:`agrees`).
 
     Args:
-        network: ``g``, one output of shape ``(1,)``.
-        part: the slice and its box.
-        values: ``g`` on the grid, from :func:`grid_values`.
-        last: the curve of an epoch before: where the search for each vertex starts.
+        section: ``g`` on the plane.
+        values: ``g`` on the grid, from :meth:`Section.grid`.
 
     Guarantee: numerical; the vertices lie on ``g = 0``, the topology is that of the grid.
     """
@@ -91,8 +53,7 @@ def sketched(
     p, q, r, s = a[i, j], b[i, j], c[i, j], d[i, j]
     pairs = edges[np.stack([p != q, q != r, r != s, s != p], axis=1)].reshape(-1, 2)
     names, ends = np.unique(pairs, return_inverse=True)
-    near = np.concatenate([c.points for c in last]) if last else np.zeros((0, 2))
-    points = _crossings(network, part, values, names, near)
+    points = _crossings(section, values, names)
     found = [Component(points[line], closed) for line, closed in _lines(ends.reshape(-1, 2))]
     if any(component.closed and len(component.points) < _FEWEST for component in found):
         return None
@@ -113,47 +74,52 @@ def _thin(signs: Array) -> bool:
     return False
 
 
-def _crossings(network: Network, part: Slice, values: Array, names: Array, near: Array) -> Array:
+def _crossings(section: Section, values: Array, names: Array) -> Array:
     """Return where ``g`` is zero on the named edges, whose ends differ in sign, ``(k, 2)``.
 
-    Regula falsi with the Illinois weights: the zero stays between its bracketing ends.  The first
-    guess is where the last curve, with vertices ``near``, passes the edge, if it does.
+    Inverse quadratic interpolation through the ends of the bracket and the point before, regula
+    falsi with the Illinois weights where that would leave the bracket: the zero stays between its
+    bracketing ends.
     """
     size, columns = values.size, values.shape[1]
     across = names >= size
     start = names - size * across
     end = start + np.where(across, 1, columns)
-    axes = grid_axes(part.box)
+    axes = section.axes
     low, high = (
         np.stack([axes[0][n // columns], axes[1][n % columns]], axis=1) for n in (start, end)
     )
+    step = high - low
     left, right = np.zeros(len(names)), np.ones(len(names))
     f, g = values.ravel()[start], values.ravel()[end]
-    share, side = left, np.zeros(len(names))
-    small = _SMALL * np.minimum(np.abs(f), np.abs(g)).max(initial=0.0)
-    h = f
-    for k in range(_ROUNDS):
-        share = np.clip(np.nan_to_num(left + f / (f - g) * (right - left), nan=0.5), left, right)
-        if k == 0 and len(near):
-            share = _passed(low, high, share, near)
-        h = _at(network, part, low + share[:, None] * (high - low))
-        new = np.where((h > 0) == (g > 0), 1.0, -1.0)  # which end the new point takes the place of
-        weight = np.where(new == side, 0.5, 1.0)  # an end that stays twice counts half
-        f, g = np.where(new > 0, weight * f, h), np.where(new > 0, h, weight * g)
-        left, right = np.where(new > 0, left, share), np.where(new > 0, share, right)
-        side = new
+    small = _SMALL * np.maximum(np.abs(f), np.abs(g))
+    share = _secant(left, right, f, g)
+    for _ in range(_ROUNDS):
+        h = section(low + share[:, None] * step)
         if (np.abs(h) <= small).all():
             break
-    return np.asarray(low + share[:, None] * (high - low))
+        # the new point takes the place of the end with its sign, which is remembered
+        rises = (h > 0) == (g > 0)
+        old, old_value = np.where(rises, right, left), np.where(rises, g, f)
+        f, g = np.where(rises, f, h), np.where(rises, h, g)
+        left, right = np.where(rises, left, share), np.where(rises, share, right)
+        with np.errstate(all="ignore"):  # equal values: the guess is no number
+            guess = (
+                left * g / (f - g) * old_value / (f - old_value)
+                + right * f / (g - f) * old_value / (g - old_value)
+                + old * f / (old_value - f) * g / (old_value - g)
+            )
+        inside = (guess > left) & (guess < right)
+        # where it is not: the end that stays counts half
+        half_f, half_g = np.where(rises, 0.5 * f, f), np.where(rises, g, 0.5 * g)
+        share = np.where(inside, guess, _secant(left, right, half_f, half_g))
+    return np.asarray(low + share[:, None] * step)
 
 
-def _passed(low: Array, high: Array, share: Array, near: Array) -> Array:
-    """Return where on each edge its nearest vertex of the last curve lies; ``share`` if beyond."""
-    step = high - low
-    gaps = ((low + share[:, None] * step)[:, None] - near).astype(np.float32)
-    vertex = near[(gaps * gaps).sum(axis=2).argmin(axis=1)]
-    place = ((vertex - low) * step).sum(axis=1) / (step * step).sum(axis=1)
-    return np.where((place > 0) & (place < 1), place, share)
+def _secant(left: Array, right: Array, f: Array, g: Array) -> Array:
+    with np.errstate(all="ignore"):
+        share = left + f / (f - g) * (right - left)
+    return np.asarray(np.clip(np.nan_to_num(share, nan=0.5), left, right))
 
 
 def _lines(pairs: Array) -> list[tuple[list[int], bool]]:

@@ -19,6 +19,7 @@ from nneq.ir import network as ir
 from nneq.ir.float64 import Float64
 from nneq.semantics.ball import TINY, UNIT, UNIT32, Ball, Balls, gamma, linear
 from nneq.semantics.branches import fork, met
+from nneq.semantics.gradient import value_and_gradient
 from nneq.semantics.jets import Jet, Jets
 from nneq.semantics.ranges import is_kinked
 from nneq.semantics.rounding import require_nearest
@@ -434,6 +435,15 @@ class Slices:
 
         with np.errstate(all="ignore"):
             return self._run(Float64(), {}, lift)
+
+    def gradients(self, t: Array) -> tuple[Array, Array]:
+        """Return the one output of the first slice ``(B,)`` and its gradient ``(B, d)``.
+
+        In plain float64, without any guarantee.
+        """
+        directions = self.directions[0]
+        value, slope = value_and_gradient(self.network, self.origins[0] + t @ directions.T)
+        return value, slope @ directions
 
 
 def _broad(ball: Ball, count: int) -> Ball:

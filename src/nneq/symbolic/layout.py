@@ -22,7 +22,7 @@ from nneq.passes.simplify import drop_dead, renumbered, tidy
 from nneq.symbolic import rows
 from nneq.symbolic.names import Variable, entry_name
 
-__all__ = ["Layer", "Layout", "Operand", "layout_of"]
+__all__ = ["Layer", "Layout", "Operand", "layout_of", "variables"]
 
 Array = np.ndarray[Any, Any]
 
@@ -103,12 +103,12 @@ class Layout:
     @cached_property
     def input_names(self) -> tuple[Variable, ...]:
         """``x_1 ... x_n`` with the feature names of the model."""
-        return _variables(self.network.inputs, "x")
+        return variables(self.network.inputs, "x")
 
     @cached_property
     def output_names(self) -> tuple[Variable, ...]:
         """``z_1 ... z_m`` with the class names of the model."""
-        return _variables(self.network.outputs, "z")
+        return variables(self.network.outputs, "z")
 
     @cached_property
     def term_count(self) -> int:
@@ -206,7 +206,8 @@ def _reads(network: ir.Network, node: ir.Node) -> int:
             return int(np.prod(network.nodes[node.args[0]].shape))
 
 
-def _variables(ports: tuple[ir.Port, ...], prefix: str) -> tuple[Variable, ...]:
+def variables(ports: tuple[ir.Port, ...], prefix: str) -> tuple[Variable, ...]:
+    """Return the names of the entries of ports, with the model's own labels."""
     found: list[Variable] = []
     for port in ports:
         labels = port.entry_labels if len(port.entry_labels) == port.size else ()

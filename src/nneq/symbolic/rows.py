@@ -71,7 +71,10 @@ def terms_of(linear: lm.LinearMap) -> int:
 def matrix(linear: lm.LinearMap) -> Csr:
     """Return the map as a CSR matrix ``(out_size, in_size)`` in float64."""
     total: Csr = None
-    for part in linear.stages():
+    parts = linear.stages()
+    # the order of the entries stays, so these are identities
+    turning = [part for part in parts if not isinstance(part, lm.Reshape | lm.Identity)]
+    for part in turning or parts[:1]:
         stage = _stage(part)
         total = stage if total is None else (stage @ total).tocsr()
     total.sum_duplicates()
@@ -84,7 +87,10 @@ def _stage(part: lm.LinearMap) -> Csr:
             return sparse.identity(part.in_size, format="csr")
         case lm.Dense():
             weight = sparse.csr_matrix(part.weight.astype(np.float64))
-            return _keep_zeroless(sparse.kron(sparse.identity(math.prod(part.lead)), weight))
+            copies = math.prod(part.lead)
+            if copies == 1:
+                return weight
+            return _keep_zeroless(sparse.kron(sparse.identity(copies), weight))
         case lm.Contract():
             return _contract(part)
         case lm.Conv():

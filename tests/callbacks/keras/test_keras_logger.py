@@ -86,6 +86,7 @@ def test_early_stopping_on_the_shift():
     assert len(history.epoch) == 4
 
 
+@pytest.mark.filterwarnings("ignore:the boundary logger takes:UserWarning")  # short epochs
 def test_early_stopping_sees_movement_that_no_record_had_time_for():
     """Unrecorded epochs are measured for EarlyStopping: neither stillness nor movement is made up.
 

@@ -74,6 +74,7 @@ def _fit(module, callbacks, folder, epochs):
     return trainer
 
 
+@pytest.mark.filterwarnings("ignore:the boundary logger takes:UserWarning")  # short epochs
 @pytest.mark.parametrize(
     "question",
     [{"box": [(-1, 1), (-1, 1)]}, {"solve_for": "x_1", "at": {"x_2": 0.0}}],

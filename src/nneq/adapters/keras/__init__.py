@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from nneq.adapters.keras.model import import_model
+from nneq.adapters.keras.weights import weights_of
 
-__all__ = ["import_model"]
+__all__ = ["import_model", "weights_of"]

@@ -17,7 +17,7 @@ from nneq.adapters.torch.operators import LOWERINGS
 from nneq.adapters.torch.registry import Call, Constants, numpy_dtype
 from nneq.lowering.builder import Builder, Value
 
-__all__ = ["lower_sequential"]
+__all__ = ["lower_sequential", "plain_layers", "settings_of"]
 
 Step = tuple[str, dict[str, Any]]
 
@@ -80,7 +80,32 @@ def _layers(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
 def _plain(model: nn.Module) -> bool:
     if type(model) is not nn.Sequential or any(getattr(module_hooks, k) for k in _GLOBAL_HOOKS):
         return False
-    return not any(getattr(m, k) for m in model.modules() for k in _HOOKS)
+    modules = list(model.modules())
+    return not any("forward" in vars(m) or any(getattr(m, k) for k in _HOOKS) for m in modules)
+
+
+def plain_layers(model: nn.Module) -> list[nn.Module] | None:
+    """Return the layers of a model whose function is in their settings and weights, or None.
+
+    Batch normalisation is none of them: its statistics are folded into other arrays.
+    """
+    if not _plain(model):
+        return None
+    layers = [layer for _, layer in _layers(model)]
+    for layer in layers:
+        if type(layer) is nn.BatchNorm1d or not _fits(layer, 2):
+            return None
+    return layers
+
+
+def settings_of(layer: nn.Module) -> tuple[Any, ...]:
+    """Return what says, beside its type, what a layer without weights does."""
+    if type(layer) is nn.Flatten:
+        return (layer.start_dim, layer.end_dim)
+    if type(layer) not in _STEPS:
+        return ()
+    op, arguments = _STEPS[type(layer)](layer)
+    return (op, *sorted(arguments.items()))
 
 
 def _fits(layer: nn.Module, rank: int) -> bool:

@@ -217,15 +217,10 @@ def refine(slices: Slices, points: Array, closed: bool, size: float, rounds: int
 def _project(slices: Slices, start: Array) -> Array:
     """Return points moved onto the curve by Newton steps along the gradient."""
     points = start.copy()
-    zero = np.zeros(len(points), dtype=np.int64)
     for _ in range(4):
-        arithmetic, (jet,) = slices.jets(zero, points, np.zeros_like(points))
         with np.errstate(all="ignore"):
-            value = arithmetic.value(jet).mid.reshape(-1, 1)
-            slope = np.stack(
-                [arithmetic.gradient(jet, m).mid.reshape(-1) for m in range(2)], axis=1
-            )
-            step = value * slope / np.sum(slope * slope, axis=1, keepdims=True)
+            value, slope = slices.gradients(points)
+            step = value[:, None] * slope / np.sum(slope * slope, axis=1, keepdims=True)
             points = points - np.where(np.isfinite(step), step, 0.0)
             if np.max(np.abs(step), initial=0.0) < 1e-14:
                 break

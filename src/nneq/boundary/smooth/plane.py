@@ -19,6 +19,7 @@ from nneq.boundary.results import Box, Clock, Component, Curve, Enclosed, Status
 from nneq.boundary.smooth.cells import DEEPEST
 from nneq.boundary.smooth.finish import arb_network
 from nneq.boundary.smooth.mesh import Mesh, link, polylines, refine
+from nneq.boundary.smooth.partition import Memory
 from nneq.boundary.smooth.quadtree import Cells, Frame, Leaves, subdivide
 from nneq.boundary.smooth.rivals import Filter
 from nneq.semantics.arb import sign
@@ -46,6 +47,7 @@ def trace_plane(
     progress: Progress | None = None,
     screen: Callable[[Cells], Array] | None = None,
     near: Callable[[Array, Array], Array] | None = None,
+    memory: Memory | None = None,
 ) -> Curve:
     """Return the boundary in ``box`` of the plane ``origin + directions @ (u, v)``.
 
@@ -61,6 +63,7 @@ def trace_plane(
         screen: cells of the rectangle that are known to be outside the decision boundary.
         near: ``near(centre, half)``: cells in which the junction of three outputs is known, so
             that the end of a decision boundary need not be narrowed down.
+        memory: the leaves of an earlier trace, to start from; those of this one are left in it.
 
     Guarantee: certified: the polylines are isotopic to the curve, vertices lie on it to 1e-11.
     """
@@ -94,7 +97,10 @@ def trace_plane(
         progress=progress,
         screen=screen,
         near=near,
+        start=None if memory is None else memory.start(frame),
     )
+    if memory is not None:
+        memory.keep(frame, leaves.all, leaves.examined)
 
     def exact_sign(point: Array) -> int:
         places = [[flint.arb(float(v)) for v in point]]

@@ -46,6 +46,7 @@ class Leaves:
         undecided: cells given up.
         examined: how many cells were evaluated.
         stopped: ``""``, ``"budget"`` or ``"interrupted"``.
+        empty: cells that the curve does not meet; with the others they tile the rectangle.
     """
 
     cells: Cells
@@ -53,6 +54,12 @@ class Leaves:
     undecided: Cells
     examined: int = 0
     stopped: str = ""
+    empty: Cells = field(default_factory=lambda: joined([]))
+
+    @property
+    def all(self) -> Cells:
+        """All leaves."""
+        return joined([self.cells, self.undecided, self.empty])
 
 
 @dataclass(slots=True)
@@ -60,6 +67,7 @@ class _Work:
     done: list[Cells] = field(default_factory=list)
     along: list[Array] = field(default_factory=list)
     lost: list[Cells] = field(default_factory=list)
+    empty: list[Cells] = field(default_factory=list)
 
 
 Extra = Callable[[Array, Array], tuple[Array, Array]]
@@ -172,29 +180,40 @@ class Subdivision:
     def _rim(self, cells: Cells, centre: Array, half: Array, out: Verdicts) -> None:
         """Hold back accepted cells on the rim whose rim edge is not settled."""
         last = (np.int64(1) << cells.level) - 1
-        for axis, place in ((0, cells.i), (1, cells.j)):
-            for at_rim, side in ((place == 0, -1.0), (place == last, 1.0)):
-                rows = np.flatnonzero(at_rim & out.ready)
-                if not len(rows):
-                    continue
-                mid, wide = centre[rows].copy(), half[rows].copy()
-                mid[:, axis] = self.frame.low[axis] if side < 0 else self.frame.high[axis]
-                wide[:, axis] = 0.0
-                arithmetic, (jet,) = self.slices.jets(
-                    np.zeros(len(rows), dtype=np.int64), mid, wide
-                )
-                with np.errstate(all="ignore"):
-                    low, high = (end.reshape(-1) for end in arithmetic.range(jet))
-                    along = arithmetic.slopes(jet)[1 - axis]
-                    a, b = along.lower.reshape(-1), along.upper.reshape(-1)
-                    fine = (low > 0) | (high < 0) | (a > 0) | (b < 0)
-                out.ready[rows[~fine]] = False
+        edges = [
+            (np.flatnonzero((place == end) & out.ready), axis, rim)
+            for axis, place in ((0, cells.i), (1, cells.j))
+            for end, rim in ((0, self.frame.low[axis]), (last, self.frame.high[axis]))
+        ]
+        rows = np.concatenate([found for found, _, _ in edges])
+        if not len(rows):
+            return
+        counts = [len(found) for found, _, _ in edges]
+        axes = np.repeat([axis for _, axis, _ in edges], counts)
+        each = np.arange(len(rows))
+        mid, wide = centre[rows].copy(), half[rows].copy()
+        mid[each, axes] = np.repeat([rim for _, _, rim in edges], counts)
+        wide[each, axes] = 0.0
+        for start in range(0, len(rows), self.batch):
+            part = slice(start, start + self.batch)
+            zeros = np.zeros(len(rows[part]), dtype=np.int64)
+            arithmetic, (jet,) = self.slices.jets(zeros, mid[part], wide[part])
+            with np.errstate(all="ignore"):
+                low, high = (end.reshape(-1) for end in arithmetic.range(jet))
+                fine = (low > 0) | (high < 0)
+                for axis, along in enumerate(arithmetic.slopes(jet)):
+                    signed = (along.lower.reshape(-1) > 0) | (along.upper.reshape(-1) < 0)
+                    fine |= signed & (axes[part] != axis)
+            out.ready[rows[part][~fine]] = False
 
-    def run(self, progress: Progress | None = None) -> Leaves:
-        """Return the leaves."""
-        side = 1 << START_LEVEL
-        i, j = (x.reshape(-1) for x in np.meshgrid(np.arange(side), np.arange(side)))
-        cells = Cells(np.full(side * side, START_LEVEL, dtype=np.int64), i, j)
+    def run(self, progress: Progress | None = None, start: Cells | None = None) -> Leaves:
+        """Return the leaves.
+
+        Args:
+            progress: called with the share of cells done.
+            start: cells that tile the rectangle; None: a coarse grid.
+        """
+        cells = _whole() if start is None else start
         work = _Work()
         stopped = ""
         try:
@@ -208,7 +227,8 @@ class Subdivision:
             stopped = "interrupted"
         work.lost.append(cells)
         along = np.concatenate(work.along) if work.along else np.zeros((0, 2))
-        return Leaves(joined(work.done), along, joined(work.lost), self.examined, stopped)
+        lost, empty = joined(work.lost), joined(work.empty)
+        return Leaves(joined(work.done), along, lost, self.examined, stopped, empty)
 
     def _refine(self, cells: Cells, work: _Work, progress: Progress | None) -> Cells:
         """Split cells until they are settled; return what a budget leaves."""
@@ -217,6 +237,7 @@ class Subdivision:
             keep = found.ready & ~found.empty
             work.done.append(cells.take(keep))
             work.along.append(found.along[keep])
+            work.empty.append(cells.take(found.empty))
             rest = ~found.ready & ~found.empty
             give_up = rest & (found.hopeless | (cells.level >= DEEPEST - 4))
             work.lost.append(cells.take(give_up))
@@ -239,8 +260,16 @@ class Subdivision:
                 work.done, work.along = [kept], [kept_along]
                 return children
             stay = ~self.verdicts(children).empty
+            work.empty.append(children.take(~stay))
             cells = joined([kept, children.take(stay)])
             along = np.concatenate([kept_along, np.repeat(along[coarse], 4, axis=0)[stay]])
+
+
+def _whole() -> Cells:
+    """Return the cells that a search without an earlier one starts from."""
+    side = 1 << START_LEVEL
+    i, j = (x.reshape(-1) for x in np.meshgrid(np.arange(side), np.arange(side)))
+    return Cells(np.full(side * side, START_LEVEL, dtype=np.int64), i, j)
 
 
 _TURN = 6
@@ -305,7 +334,11 @@ def subdivide(
     near: Callable[[Array, Array], Array] | None = None,
     exact: Exactly | None = None,
     progress: Progress | None = None,
+    start: Cells | None = None,
 ) -> Leaves:
-    """Return the balanced cells that carry the curve, and the undecided ones."""
+    """Return the balanced cells that carry the curve, and the undecided ones.
+
+    ``start`` are cells that tile the rectangle; None: a coarse grid.
+    """
     work = Subdivision(slices, frame, clock, screen=screen, extra=extra, near=near, exact=exact)
-    return work.run(progress)
+    return work.run(progress, start)
