@@ -81,7 +81,7 @@ def every_kind(seed=0, *, rough=True) -> Network:
 
 
 GROWING = (
-    "square", "swiglu", "cubic", "maxpool", "attention", "softmax", "select", "normalised",
+    "square", "swiglu", "glu", "cubic", "maxpool", "attention", "softmax", "select", "normalised",
 )  # fmt: skip
 
 
@@ -105,6 +105,9 @@ def growing(kind, seed=0) -> Network:
             y = builder.elementwise("square", h)
         case "swiglu":
             y = builder.multiply(builder.elementwise("silu", h), dense(x))
+        case "glu":
+            gate = builder.elementwise("sigmoid", dense(x))
+            y = builder.multiply(builder.elementwise("relu", h), gate)
         case "cubic":
             y = builder.multiply(builder.elementwise("square", h), dense(x))
         case "maxpool":

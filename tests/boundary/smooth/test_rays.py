@@ -21,7 +21,7 @@ AT = {"x_2": 0.4, "x_3": -0.7}
 @pytest.mark.parametrize("kind", [k for k in GROWING if k != "select"])
 def test_whole_lines_of_growing_networks_are_complete(kind):
     """Products, squares, maxima, attention and normalisation have proven tails."""
-    for seed in range(3):
+    for seed in range(6):
         found = Equations(growing(kind, seed)).boundary("z_1", "z_2").solve("x_1", at=AT)
 
         assert found.complete, (seed, found.undecided)
@@ -77,6 +77,29 @@ def test_signs_on_many_rays_hold():
         gain = 10 ** rng.uniform(-1, 1)
         network = growing(kind, seed) if kind in GROWING else mlp((3, 6, 6, 2), kind, seed, gain)
         checks += check_rays(rng, network)
+
+
+@pytest.mark.parametrize(
+    ("rule", "side"),
+    [("sigmoid", -1), ("silu", -1), ("gelu", -1), ("gelu_tanh", -1), ("mish", -1),
+     ("softplus", -1), ("exp", -1), ("log_sigmoid", 1)],
+)  # fmt: skip
+def test_closed_gates_fade_as_fast_as_is_said(rule, side):
+    """|f(z)| <= exp(-|z|/2) from |z| = 2 on, and the bound of a ray holds on all of it."""
+    from nneq.semantics.arb import activation
+
+    with flint.ctx.workprec(12000):
+        for z in [2.0, 2.5, 3.0, 5.0, 11.0, 17.0]:
+            assert abs(activation(rule, {}, flint.arb(side * z))) <= (-flint.arb(z) / 2).exp()
+    rays = Rays(np.array([16.0]))
+    line = Power(Ball.point(np.array([[0.7 * side]])), Ball.point(np.array([[1.5 * side]])))
+    with np.errstate(all="ignore"):
+        fading = float(rays.elementwise(ir.Elementwise((1,), 0, rule), line).fading[0, 0])
+    with flint.ctx.workprec(12000):
+        for t in [16.0, 16.1, 18.0, 21.0, 25.0]:
+            value = abs(activation(rule, {}, flint.arb(side * (0.7 + 1.5 * t))))
+
+            assert value <= flint.arb(fading) * flint.arb(t) ** -8
 
 
 def test_a_normalised_value_is_bounded():

@@ -3,7 +3,8 @@ r"""What a network does on whole rays ``t >= T``: bounded, or growing like a pow
 Every tensor is enclosed as :math:`b + s\,t^d` with balls ``b`` and ``s`` (which may depend on
 ``t``) and one exponent ``d`` for all of its entries.  What saturates becomes a constant, what grows
 (ReLU, softplus, GELU, ...) keeps its slope, products and squares add exponents, roots halve them,
-so that a normalised tensor, :math:`t \cdot t^{-1}`, is bounded again.  A lower power is a higher
+so that a normalised tensor, :math:`t \cdot t^{-1}`, is bounded again.  What a closed gate lets
+through vanishes faster than any power that it is multiplied by.  A lower power is a higher
 one times :math:`[0, T^{-k}]`.  Slopes that are exactly 0 stay exactly 0: a unit that does not see
 ``t`` is constant out to infinity.
 """
@@ -28,6 +29,12 @@ _UP = 1.0 + 64 * UNIT
 _SATURATED = 40.0
 _MOST_DEGREE = 16.0
 _MOST_PAIRS = 1 << 22
+# Rules that vanish on one side, |f(z)| <= exp(-|z|/2) from |z| = 2 on, and the side.
+_VANISHING = {
+    "exp": -1, "gelu": -1, "gelu_tanh": -1, "log_sigmoid": 1, "mish": -1, "sigmoid": -1,
+    "silu": -1, "softplus": -1,
+}  # fmt: skip
+_FADES = 8.0
 # rules that are powers themselves
 _POWERS = {"square": 2.0, "sqrt": 0.5, "reciprocal": -1.0}
 
@@ -39,13 +46,22 @@ class Power:
         base: balls ``(L, *shape)``.
         slope: balls ``(L, *shape)``.
         degree: the exponent, one for all entries; 0 only where no entry has a slope.
+        fading: entries of ``base`` that are moreover within this times ``t**-8``, as a closed gate
+            is; infinite for the others, None for none.
     """
 
-    __slots__ = ("base", "degree", "slope")
+    __slots__ = ("base", "degree", "fading", "slope")
 
-    def __init__(self, base: Ball, slope: Ball | None = None, degree: float = 1.0) -> None:
+    def __init__(
+        self,
+        base: Ball,
+        slope: Ball | None = None,
+        degree: float = 1.0,
+        fading: Array | None = None,
+    ) -> None:
         """Keep the parts."""
         self.base = base
+        self.fading = fading
         self.slope = Ball.point(np.zeros(base.shape)) if slope is None else slope
         grows = self.slope.mid.any() or self.slope.rad.any()
         self.degree = float(degree) if grows else 0.0
@@ -163,7 +179,25 @@ class Rays:
                     base, slope = _put(far, arg, rate, rest, 1e-15, base, slope)
         if not np.isfinite(base.rad).all():
             base, slope = self._on_piece(node, arg, (low, high), base, slope)
-        return Power(base, slope, arg.degree)
+        return Power(base, slope, arg.degree, self._fading(node, arg))
+
+    def _fading(self, node: ir.Elementwise, arg: Power) -> Array | None:
+        r"""Return ``c`` where ``|f| <= c t**-8``: the rule vanishes on the side that ``t`` goes to.
+
+        There :math:`|f(z)| \le e^{-|z|/2}` for :math:`|z| \ge 2`, and with :math:`|z| \ge s t^d -
+        b` the function :math:`t^k e^{-(s t^d - b)/2}` decreases from :math:`s d T^d = 2 k` on.
+        """
+        side = _VANISHING.get(node.rule)
+        if side is None or arg.degree <= 0:
+            return None
+        rise = np.maximum(side * arg.slope.mid - arg.slope.rad, 0.0) * (1 - 4 * UNIT)
+        power = self._powers(arg.degree, rise.ndim) * (1 - 16 * UNIT)
+        way = rise * power
+        size = way * (1 - 4 * UNIT) - arg.base.magnitude()
+        sure = (size >= 2) & (way * arg.degree >= 2 * _FADES)
+        start = self._powers(1.0, rise.ndim)
+        found = np.exp(-0.5 * size + _FADES * np.log(start)) * (1 + 1e-9)
+        return np.where(sure & np.isfinite(found), found + TINY, np.inf) if sure.any() else None
 
     def _raised(
         self, node: ir.Elementwise, arg: Power, exponent: float, base: Ball
@@ -213,10 +247,14 @@ class Rays:
 
         d, e = left.degree, right.degree
         parts = [(times(left.base, right.base), 0.0)]
-        if e != 0:
-            parts.append((times(left.base, right.slope), e))
-        if d != 0:
-            parts.append((times(left.slope, right.base), d))
+        for one, other, degree, turned in ((left, right, e, False), (right, left, d, True)):
+            if degree == 0:
+                continue
+            kept, fading = _faded(one)
+            for ball, power in ((kept, degree), (fading, degree - _FADES)):
+                if ball is not None:
+                    factors = (other.slope, ball) if turned else (ball, other.slope)
+                    parts.append((times(*factors), power))
         if d != 0 and e != 0:
             parts.append((times(left.slope, right.slope), d + e))
         whole = times(*(_interval(*self.ends(value)) for value in (left, right)))
@@ -301,6 +339,16 @@ class Rays:
         shares = Ball.interval(np.moveaxis(bottom, -1, axis), np.moveaxis(top, -1, axis))
         better = shares.rad < plain.base.rad
         return Power(_choose(better, shares, plain.base))
+
+
+def _faded(value: Power) -> tuple[Ball, Ball | None]:
+    """Return the base without the entries that fade, and bounds of those, times ``t**-8``."""
+    if value.fading is None:
+        return value.base, None
+    fades = np.isfinite(value.fading)
+    zero = Ball.point(np.zeros(value.base.shape))
+    bounds = Ball(zero.mid, np.where(fades, value.fading, 0.0))
+    return _choose(fades, zero, value.base), bounds
 
 
 def _decided(relation: str, low: Array, high: Array) -> tuple[Array, Array]:
