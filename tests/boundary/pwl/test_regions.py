@@ -370,6 +370,28 @@ def test_small_networks_do_not_wait_for_the_compiler():
     assert found.stats["engine"] == "array polygon splitting"
 
 
+def test_a_middling_network_does_not_wait_for_the_compiler_either(monkeypatch):
+    """Where nothing is compiled yet, array code goes first; after some seconds, the kernel."""
+
+    class Loop:
+        signatures = ()
+        stats = type("stats", (), {"cache_path": "/nowhere"})
+
+    monkeypatch.setattr(kernel, "compiled", lambda: True)
+    monkeypatch.setattr(kernel, "_COMPILED", {"loop": Loop})
+    monkeypatch.setattr(kernel, "_ARRAY_SECONDS", [0.0])
+    found = regions(dense((2, 30, 30, 2), 1))
+    used = kernel._ARRAY_SECONDS[0]
+
+    assert found.stats["engine"] == "array polygon splitting"
+    assert used > 0
+    assert not kernel.worth_it(60)
+    assert kernel.worth_it(128)
+    kernel.count_array_seconds(10)
+    assert kernel.worth_it(60)
+    assert not kernel.worth_it(20)
+
+
 def test_compiled_kernel_is_used_when_asked_for():
     """The statistics name the engine that worked."""
     network = dense((2, 64, 64, 2), 1)

@@ -12,6 +12,7 @@ caller can look at the clock.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from nneq.boundary.pwl.chain import Chain
 from nneq.boundary.results import Box
 
-__all__ = ["CORNERS", "Stack", "compiled"]
+__all__ = ["CORNERS", "Stack", "compiled", "count_array_seconds", "worth_it"]
 
 Array = np.ndarray[Any, Any]
 CORNERS = 192
@@ -29,6 +30,11 @@ TOP, REGIONS, USED, STOP, AMBIGUOUS, SPLITS, OVERFLOW = range(7)
 _SLICE = 8192
 # Untouched memory costs nothing, so that joining buffers is rare.
 _BUFFER = 1 << 26
+# Networks of fewer rows are done before numba is imported; from the second number on, or after so
+# many seconds of array code, compiling for some 15 seconds pays.
+_FEW_ROWS = 48
+_MANY_ROWS = 128
+_PATIENCE = 5.0
 # Layers below this width are summed row by row.
 _NARROW = 6
 _UNIT = 2.0**-53
@@ -400,6 +406,7 @@ def _split_loop(
 
 
 _COMPILED: dict[str, Callable[..., Any]] = {}
+_ARRAY_SECONDS = [0.0]
 
 
 def compiled() -> bool:
@@ -422,6 +429,26 @@ def compiled() -> bool:
             scope[name] = inline(scope[name])
         _COMPILED["loop"] = jit(_split_loop)
     return True
+
+
+def worth_it(rows: int) -> bool:
+    """Return whether the kernel should enumerate a plane with so many rows.
+
+    Where it is not compiled on this machine yet, it waits for a network that is large enough, or
+    until array code has taken some seconds.
+    """
+    if rows < _FEW_ROWS or not compiled():
+        return False
+    loop: Any = _COMPILED["loop"]
+    if rows >= _MANY_ROWS or loop.signatures or _ARRAY_SECONDS[0] > _PATIENCE:
+        return True
+    kept = Path(loop.stats.cache_path)
+    return any(kept.glob(f"{Path(__file__).stem}.{_split_loop.__name__}-*.nbi"))
+
+
+def count_array_seconds(seconds: float) -> None:
+    """Count what array code has taken where the kernel was not worth it yet."""
+    _ARRAY_SECONDS[0] += seconds
 
 
 class Stack:

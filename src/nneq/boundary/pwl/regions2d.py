@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -13,7 +14,7 @@ from nneq.boundary.pwl import kernel
 from nneq.boundary.pwl.chain import Chain, chain_of
 from nneq.boundary.pwl.exact2d import ExactCell, exact_cells, point
 from nneq.boundary.pwl.magnitude import rounded
-from nneq.boundary.pwl.planes import Cells, walk_plane
+from nneq.boundary.pwl.planes import Cells, PlaneWalker, walk_plane
 from nneq.boundary.pwl.prune import PruningWalker
 from nneq.boundary.pwl.walk import Program
 from nneq.boundary.results import Box, Clock
@@ -23,7 +24,7 @@ from nneq.semantics.rational import ExactWeights
 __all__ = ["cells_of_exact", "exact_plane", "growth", "plane_cells", "too_many"]
 
 Array = np.ndarray[Any, Any]
-_COMPILE_ROWS = 48
+_PRUNED_UNITS = 48
 
 
 def too_many(estimate: float, limit: float, free: int = 2) -> NneqError:
@@ -148,29 +149,29 @@ def plane_cells(
         clock: the budget.
         limit: the largest number of regions.
         prune: drop polygons on which output 0 is proven non-zero.
-        use_numba: True and False force the choice; None: for larger networks, where installed.
+        use_numba: True and False force the choice; None: where it is worth it.
         progress: called with the share of the box that is done, 0 to 1.
 
     Raises:
         NneqError: when there are more regions than the limit; says how many.
     """
     chain = None if use_numba is False else chain_of(program, origin, directions)
-    # Small networks are done before numba is imported.
-    large = chain is not None and int(chain.sizes[:-1].sum()) >= _COMPILE_ROWS
-    if chain is not None and (use_numba or large) and kernel.compiled():
+    rows = 0 if chain is None else int(chain.sizes[:-1].sum())
+    if chain is not None and (kernel.compiled() if use_numba else kernel.worth_it(rows)):
         cells, interrupted = _kernel_cells(
             chain, box, clock=clock, limit=limit, prune=prune, progress=progress
         )
         return cells, interrupted, "compiled polygon splitting"
-    if prune and program.units >= _COMPILE_ROWS:
-        cells, interrupted = walk_plane(
-            program, origin, directions, box, clock=clock, limit=limit, progress=progress,
-            kind=PruningWalker,
-        )  # fmt: skip
-        return cells, interrupted, "array polygon splitting near the boundary"
+    started = time.process_time()
+    near = prune and program.units >= _PRUNED_UNITS
     cells, interrupted = walk_plane(
-        program, origin, directions, box, clock=clock, limit=limit, progress=progress
-    )
+        program, origin, directions, box, clock=clock, limit=limit, progress=progress,
+        kind=PruningWalker if near else PlaneWalker,
+    )  # fmt: skip
+    if chain is not None:
+        kernel.count_array_seconds(time.process_time() - started)
+    if near:
+        return cells, interrupted, "array polygon splitting near the boundary"
     if cells.open and not clock.over and not interrupted:
         share = cells.areas.sum() / _area(box)
         raise too_many(len(cells) / max(share, 1e-12), limit)
