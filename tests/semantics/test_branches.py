@@ -7,7 +7,7 @@ import pytest
 
 from nneq.ir.linear_map import Dense, Reshape
 from nneq.ir.network import Affine, Elementwise, Input, Maximum, Network, Port, Term
-from nneq.semantics.branches import fork
+from nneq.semantics.branches import fork, met
 from nneq.semantics.slices import Slices
 
 
@@ -36,7 +36,7 @@ def _network(seed, rule, params=None):
         ("relu", {}),
         ("abs", {}),
         ("leaky_relu", {"alpha": np.linspace(-0.5, 0.9, 8)}),
-        ("clip", {"min": -0.3, "max": 0.4}),
+        ("clip", {"low": -0.3, "high": 0.4}),
         ("elu", {"alpha": 0.4}),
         ("hard_swish", {}),
         ("maximum", {}),
@@ -110,3 +110,14 @@ def test_too_many_choices_stay_open():
     assert [0, 1, 1] == row.tolist()
     assert [[-1, -1, -1], [-1, 0, -1], [-1, 1, -1]] == choice.tolist()
     assert [1.0, 2.0, 2.0] == weight.tolist()
+
+
+def test_an_entry_without_a_range_may_win():
+    """Two finite entries are not all that may be the maximum where a third one overflows."""
+    low = np.array([[0.9, 0.9, 1.0], [0.9, 0.9, -np.inf], [0.9, 0.9, np.nan], [0.9, 0.9, 0.0]])
+    high = np.array([[1.1, 1.1, np.inf], [1.1, 1.1, 0.1], [1.1, 1.1, np.nan], [1.1, 1.1, 0.1]])
+    found = met(Maximum((), 0, (0,)), low, high)
+
+    assert [[False] * 3, [True, True, False], [False] * 3, [True, True, False]] == [
+        row.tolist() for row in found[:, 0]
+    ]

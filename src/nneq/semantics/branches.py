@@ -51,7 +51,9 @@ def met(node: Elementwise | Maximum, low: Array, high: Array) -> Array | None:
             np.moveaxis(x, source, target).reshape(len(x), -1, _size(x.shape, source))
             for x in (low, high)
         )
-        found = ~(top < bottom.max(axis=-1, keepdims=True)) & np.isfinite(top - bottom)
+        found = ~(top < bottom.max(axis=-1, keepdims=True))
+        # one of which nothing is known may win as well
+        found &= (np.isfinite(top - bottom) | ~found).all(axis=-1, keepdims=True)
     else:
         ends = _ends(node)
         if ends is None:

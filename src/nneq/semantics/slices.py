@@ -371,6 +371,11 @@ class Slices:
         """
         made = self.directions @ basis
         exact = np.sum((self.directions != 0)[..., None] & (basis != 0), axis=-2) <= 1
+        # small multiples of numbers with some bits to spare, and multiples by powers of two
+        digits = np.ldexp(np.frexp(self.directions)[0], 50)
+        spare = np.all(digits == np.round(digits)) and np.all(np.abs(basis) <= 8)
+        spare = spare and np.all(basis == np.round(basis))
+        exact &= spare or bool(np.all(np.isin(np.frexp(basis)[0], (-0.5, 0.0, 0.5))))
         whole = np.all(self.directions == np.round(self.directions)) and np.all(
             np.abs(self.directions) < 2.0**40
         )

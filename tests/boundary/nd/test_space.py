@@ -341,6 +341,19 @@ def test_a_sphere_is_cut_along_a_circle():
     assert abs(_area(surface) - 2 * np.pi * 0.7) < 0.03 * 2 * np.pi * 0.7
 
 
+def test_a_rim_that_ends_on_sides_of_the_box_stays_on_them():
+    """The circle x_3 = 0.3 leaves the box at x_1 = 0.1: both ends are on that side, no tear."""
+    box = Box((0.1, -1.3, -1.4), (1.5, 1.7, 1.6))
+    surface = _ask(question(_ball_and_plane(0.3), rivals=True), box)
+    edges, counts = _edges(surface.faces)
+    ends = surface.vertices[edges[counts == 1]]
+    side, rim = ends[..., 0] == 0.1, np.abs(ends[..., 2] - 0.3) < 1e-12
+
+    assert surface.complete
+    assert (side.all(axis=1) | rim.all(axis=1)).all()
+    assert (side & rim).sum() == 4  # two corners, each on two edges
+
+
 def test_a_rival_that_ties_in_one_point_of_the_surface_is_not_decided():
     """The plane x_3 = 1 touches the sphere: no claim about what is left of it."""
     box = Box((-1.5, -1.3, -1.4), (1.5, 1.7, 1.6))

@@ -500,16 +500,20 @@ class _Mesh:
         self.vertices[beyond] = self._onto_rim(self.vertices[beyond], reach)
 
     def _onto_rim(self, points: Array, reach: Array) -> Array:
-        """Return points moved, within reach, to where both the surface and the rim are."""
+        """Return points moved, within reach, to where both the surface and the rim are.
+
+        Those on a side of the box stay on it.
+        """
         if self.rivals is None or not len(points):
             return points
         moved, left = points.copy(), np.arange(len(points))
+        free = (points != self.grid.low) & (points != self.grid.high)
         for _ in range(_NEWTON):
             pairs = [
                 _pointwise(slices, moved[left]) for slices in (self.slices, self.rivals.slices)
             ]
             values, slopes = (np.stack(part, axis=1) for part in zip(*pairs, strict=True))
-            step = _least_step(values, slopes)
+            step = _least_step(values, slopes * free[left, None])
             moved[left] = np.clip(moved[left] - step, self.grid.low, self.grid.high)
             left = left[np.linalg.norm(step, axis=1) > 1e-14 * np.linalg.norm(self.size)]
             if not len(left):
