@@ -314,3 +314,19 @@ def test_tiny_loops_of_a_network(radius):
 
     assert gone.complete
     assert not any(np.linalg.norm(c.points - point, axis=1).min() < 0.01 for c in gone.components)
+
+
+def test_arcs_whose_ends_nearly_coincide_are_not_joined_blindly():
+    """Four crossings of a leaf pair up by place; where two are too near, the leaf stays open."""
+    from nneq.boundary.smooth.mesh import _paired
+
+    owner, edge = np.zeros(4, dtype=int), np.arange(4)
+    vertices = np.array([[0.0, 0.0], [0.4, 1.0], [0.6, 1.0], [1.0, 0.0]])
+    close = vertices.copy()
+    close[2, 0] = 0.4 + 1e-12
+    directions = np.array([[1.0, 0.0]])
+    apart = _paired(owner, edge, vertices, directions, 1)
+    together = _paired(owner, edge, close, directions, 1)
+
+    assert ([[0, 1], [2, 3]], []) == (apart[0].tolist(), apart[2].tolist())
+    assert ([], [0]) == (together[0].tolist(), together[2].tolist())

@@ -26,7 +26,7 @@ import numpy as np
 
 from nneq.boundary.smooth.octree import DIRECTIONS
 from nneq.boundary.smooth.tetrahedra import BITS, Tetrahedra, unpacked
-from nneq.semantics.ball import UNIT
+from nneq.semantics.ball import TINY, UNIT
 
 __all__ = ["Function", "Vertices", "doubtful", "gradients", "lifted", "tangent"]
 
@@ -434,5 +434,5 @@ def _across(spans: list[tuple[Array, Array]], rim: Array) -> Array:
 def _product(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
     """Return ends of products of intervals."""
     four = np.stack([x * y for x in a for y in b])
-    slack = 4 * UNIT * np.abs(four).max(axis=0)
+    slack = 4 * UNIT * np.abs(four).max(axis=0) + TINY
     return four.min(axis=0) - slack, four.max(axis=0) + slack

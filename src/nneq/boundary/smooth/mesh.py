@@ -21,6 +21,7 @@ __all__ = ["Mesh", "link", "polylines", "refine"]
 Array = np.ndarray[Any, Any]
 
 _BITS = DEEPEST + 1
+_APART = 1e-9  # of the cell's arcs
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +33,7 @@ class Mesh:
         segments: pairs of points, shape ``(S, 2)``.
         cell: the leaf of every segment, shape ``(S,)``.
         open_signs: corners whose sign neither float64 nor Arb decided (taken as positive).
-        bad: leaves whose number of crossings is odd (next to an undecided corner).
+        bad: leaves whose crossings cannot be paired (an odd number, next to an undecided corner).
     """
 
     points: Array
@@ -138,15 +139,26 @@ def _crossings(slices: Slices, points: Array, signs: Array, low: Array, high: Ar
 def _paired(
     owner: Array, edge: Array, vertices: Array, directions: Array, count: int
 ) -> tuple[Array, Array, Array]:
-    """Return segments, their cells, and cells with an odd number of crossings."""
+    """Return segments, their cells, and cells whose crossings cannot be paired.
+
+    These are an odd number of them, and two arcs whose ends are too near to one another to be told
+    apart by places in float64.
+    """
     along = np.sum(directions[owner] * vertices[edge], axis=1)
     order = np.lexsort((along, owner))
-    owner, edge = owner[order], edge[order]
+    owner, edge, along = owner[order], edge[order], along[order]
     number = np.bincount(owner, minlength=count)
-    bad = np.flatnonzero(number % 2)
-    keep = number[owner] % 2 == 0
+    first = np.cumsum(number) - number
+    odd_place = (np.arange(len(owner)) - first[owner]) % 2 == 1
+    near = np.flatnonzero(odd_place[:-1] & (owner[1:] == owner[:-1]))
+    last = first + np.maximum(number, 1) - 1
+    reach = along[last[owner[near]]] - along[first[owner[near]]]
+    close = owner[near[~(along[near + 1] - along[near] > _APART * reach)]]
+    unclear = number % 2 == 1
+    unclear[close] = True
+    keep = ~unclear[owner]
     owner, edge = owner[keep], edge[keep]
-    return edge.reshape(-1, 2), owner[::2], bad
+    return edge.reshape(-1, 2), owner[::2], np.flatnonzero(unclear)
 
 
 def polylines(mesh: Mesh) -> list[tuple[list[int], bool]]:
