@@ -193,6 +193,10 @@ def test_budget_skips_epochs():
         ({}, "nothing to record"),
         ({"box": BOX, "every": 0}, "every must be a whole number"),
         ({"box": BOX, "max_seconds": 0.0}, "max_seconds must be positive"),
+        ({"box": BOX, "max_seconds": "1"}, "max_seconds must be positive"),
+        ({"box": BOX, "monitored": "yes"}, "monitored must be True, False or None"),
+        ({"solve_for": "x_1", "domain": (3, 1)}, "domain must be"),
+        ({"solve_for": "x_1", "domain": 5}, "domain must be"),
         ({"solve_for": "x_1", "regions": True}, "regions=True needs box="),
         ({"box": BOX, "between": "z_1"}, "between must name two outputs"),
     ],
@@ -210,6 +214,8 @@ def test_bad_settings(options, message):
         ({"box": [(-1, 1)]}, "expected 2 intervals"),
         ({"solve_for": "x_1"}, "at does not say the value of x_2"),
         ({"box": BOX, "data": np.zeros((3, 5))}, r"data must have shape \(k, 2\)"),
+        ({"box": BOX, "data": np.zeros((0, 2))}, r"data must have shape \(k, 2\)"),
+        ({"box": BOX, "data": np.full((3, 2), np.nan)}, "it holds NaN or infinity"),
         ({"box": {"x_1": (0, 1)}, "at": {"x_2": 0.0}}, "2 free inputs are needed"),
     ],
 )
@@ -287,7 +293,7 @@ def test_dear_monitored_numbers_are_said_once():
     (warning,) = caught
     text = str(warning.message)
     assert "EarlyStopping monitors 'boundary_shift', so every epoch is measured" in text
-    assert re.search(r"takes \d+% of the training time \(\d+ ms in an epoch of \d+ ms\)", text)
+    assert re.search(r"takes [\d.]+% of the training time \(\d+ ms in an epoch of \d+ ms\)", text)
     assert "monitored=False" in text
 
 

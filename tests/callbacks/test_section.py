@@ -8,7 +8,7 @@ from zoo_networks import mlp
 
 from nneq.api.boundary import Boundary
 from nneq.api.equations import Equations
-from nneq.callbacks.section import CELLS, Section, cell_points
+from nneq.callbacks.section import CELLS, Section, _chain, cell_points
 
 BOX = [(-3.0, 3.0), (-3.0, 3.0)]
 
@@ -65,6 +65,33 @@ def test_weights_beyond_single_precision(scale):
     section = _section(network)
 
     assert np.array_equal(section.grid(), _float64(section))
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [
+        (2.0**-146, 1.0, 1.0),
+        (1.0, 2.0**-146, 1.0),
+        (1.0, 1.0, 2.0**-146),
+        (2.0**-70, 2.0**-70, 1.0),
+        (2.0**-140, 2.0**130, 1.0),
+    ],
+)
+@pytest.mark.parametrize("kind", ["relu", "tanh"])
+def test_numbers_at_the_ends_of_single_precision(kind, scales):
+    """The bound holds where single precision loses digits, and where a weight would overflow."""
+    random = np.random.default_rng(3)
+    sizes = zip([(2, 4), (4, 4), (4, 2)], scales, strict=True)
+    # few bits, so that the difference of two outputs is a plain layer
+    weights = [random.integers(-31, 32, size=size) / 32 * scale for size, scale in sizes]
+    biases = [np.zeros(4), np.zeros(4), np.zeros(2)]
+    network = mlp((2, 4, 4, 2), kind, weights=weights, biases=biases, dtype="float64")
+    section = _section(network)
+    exact, rough = _float64(section), section._single()
+
+    assert _chain(section.network) is not None
+    assert np.array_equal(section.grid() > 0, exact > 0)
+    assert rough is None or np.abs(rough[0] - exact).max() <= rough[1]
 
 
 def test_networks_that_are_no_chain():

@@ -104,8 +104,10 @@ class Measurer:
                 problems.append(str(error))
         if s.data is not None:
             shape = np.shape(s.data)
-            if len(shape) != 2 or shape[1] != len(frame.inputs):
+            if len(shape) != 2 or not shape[0] or shape[1] != len(frame.inputs):
                 problems.append(f"data must have shape (k, {len(frame.inputs)}), got {shape}")
+            elif not np.isfinite(np.asarray(s.data, dtype=np.float64)).all():
+                problems.append("data must be finite numbers; it holds NaN or infinity")
         if s.regions and boundary.engine != "exact":
             problems.append("regions=True needs a piecewise-linear network")
         if problems:

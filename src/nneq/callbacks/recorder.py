@@ -216,11 +216,12 @@ class BoundaryRecorder:
         if excess is None:
             return
         spent, trained = excess
+        share = spent / trained
         warnings.warn(
-            f"the boundary logger takes {spent / trained:.0%} of the training time "
+            f"the boundary logger takes {share:.{int(share < 0.1)}%} of the training time "
             f"({1000 * spent:.0f} ms in an epoch of {1000 * trained:.0f} ms) instead of "
             f"{SHARE:.0%}: {self._monitors}, so every epoch is measured; make epochs longer "
-            f"({spent / SHARE:.1f} s), monitor another number, or say monitored=True (measure "
+            f"({spent / SHARE:.2f} s), monitor another number, or say monitored=True (measure "
             "every epoch whatever it takes) or monitored=False (stay within the budget; epochs "
             "that are not measured then count with NaN or a number of an earlier epoch); this is "
             "not said again",

@@ -9,7 +9,9 @@ from; the other values are good to single precision.
 The bound, layer by layer and unit by unit, with :math:`u = 2^{-24}`: an affine map of :math:`n`
 terms turns an error :math:`e` into :math:`|W| e + (n + 4) u (|W| m + |b|)`, where :math:`m` bounds
 the arguments; an activation with slopes of at most 1 hands :math:`e` on and adds its own error, at
-most 8 units in the last place.  Float64's own rounding is far below it and is not counted.
+most 8 units in the last place.  Below the smallest normal number, :math:`2^{-126}`, rounding is no
+longer relative: every operation may be off by that much, too.  Float64's own rounding is far below
+and is not counted.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ Array = np.ndarray[Any, Any]
 
 CELLS = 96
 _UNIT = 2.0**-24
+_TINY = 2.0**-126  # below it single precision loses digits, or all where it is flushed to zero
 _ULPS = 8.0
 _MOST_OPEN = 0.25  # nodes to evaluate again; above, all are
 _LARGEST = 1e30  # of an argument in single precision
@@ -149,13 +152,16 @@ def _error(across: Array, up: Array, layers: list[tuple[Array, Array, str]]) -> 
         layers: all of them.
     """
     most = np.abs(across).max(axis=1) + np.abs(up).max(axis=1)
-    error = 4 * _UNIT * most
+    error = 4 * (_UNIT * most + _TINY)
     for k, (weight, bias, rule) in enumerate(layers):
         if k:
             size = np.abs(weight)
             terms = size @ most + np.abs(bias)
-            error = size @ error + (weight.shape[1] + 4) * _UNIT * terms
+            tiny = _TINY * (1 + most.sum())  # of the weights, and of the products
+            error = size @ error + (weight.shape[1] + 4) * (_UNIT * terms + tiny)
             most = terms
+            if not size.max(initial=0.0) < _LARGEST:
+                return np.inf
         if not most.max(initial=0.0) < _LARGEST:
             return np.inf
         if rule in {"tanh", "sigmoid"}:

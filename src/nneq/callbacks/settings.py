@@ -78,8 +78,15 @@ class Settings:
             problems.append(
                 f"every must be a whole number of epochs, at least 1, got {self.every!r}"
             )
-        if self.max_seconds is not None and not self.max_seconds > 0:
+        if self.max_seconds is not None and not (
+            _is_real(self.max_seconds) and self.max_seconds > 0
+        ):
             problems.append(f"max_seconds must be positive, got {self.max_seconds!r}")
+        monitored: Any = self.monitored
+        if not isinstance(monitored, bool | None):
+            problems.append(f"monitored must be True, False or None, got {monitored!r}")
+        if self.domain is not None and not _is_interval(self.domain):
+            problems.append(f"domain must be (low, high), low < high, got {self.domain!r}")
         if self.regions and self.box is None:
             problems.append("regions=True needs box=")
         if not (_is_count(self.plot) and self.plot >= 0):
@@ -91,6 +98,18 @@ class Settings:
             problems.append(f"between must name two outputs, got {self.between!r}")
         if problems:
             raise NneqError(problems_message("these settings cannot be used", problems))
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real)
+
+
+def _is_interval(value: Any) -> bool:
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        return False
+    return low < high
 
 
 def _is_count(value: Any) -> bool:

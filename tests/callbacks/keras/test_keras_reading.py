@@ -48,7 +48,7 @@ def _assert_as_new(reader, model):
     found, full = reader.read(model), nneq.to_network(model)
     assert np.array_equal(found(X), full(X))
     expected = model(X.astype("float32"), training=False)
-    np.testing.assert_allclose(found(X), np.asarray(expected), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found(X), keras.ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("made", [_sequential, _functional])
@@ -98,6 +98,19 @@ def test_other_changes_are_seen(change):
     found = reader.read(model)
 
     assert np.array_equal(found(X), nneq.to_network(model)(X))
+
+
+def test_layer_as_activation():
+    """Its settings may change as well, so such a model is read in full."""
+    leaky = keras.layers.LeakyReLU(negative_slope=0.1)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation=leaky)])
+    reader = Reader()
+    reader.read(model)
+    leaky.negative_slope = 0.7
+    found = reader.read(model)
+
+    assert np.array_equal(found(X), nneq.to_network(model)(X))
+    np.testing.assert_allclose(found(X), keras.ops.convert_to_numpy(model(X)), rtol=1e-4, atol=1e-5)
 
 
 def test_models_without_a_short_way():

@@ -143,3 +143,20 @@ def test_models_without_a_short_way():
     assert weights_of(Own(torch.nn.Linear(2, 2))) is None
     assert weights_of(torch.nn.Sequential(torch.nn.BatchNorm1d(2))) is None
     assert weights_of(_model()) is not None
+
+
+def test_layers_used_twice(monkeypatch):
+    """One activation, or one layer, in two places of a ``Sequential``."""
+    torch.manual_seed(0)
+    act, tied = torch.nn.Tanh(), torch.nn.Linear(4, 4)
+    inner = torch.nn.Sequential(tied, act)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(2, 4), act, tied, act, inner, inner, torch.nn.Linear(4, 2)
+    )
+    reader = Reader()
+    _assert_as_new(reader, model)
+    _shake(model)
+    with monkeypatch.context() as patch:
+        _fast(patch)
+        reader.read(model)
+    _assert_as_new(reader, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -38,7 +39,9 @@ def weights_of(model: Any) -> Weights | None:
         if type(layer) not in {keras.layers.Dense, keras.layers.Activation}:
             return None
         activation = layer.activation
-        if not getattr(activation, "__module__", "").startswith("keras.src."):
+        if not inspect.isfunction(activation):  # a layer as activation has settings of its own
+            return None
+        if not activation.__module__.startswith("keras.src."):
             return None
         structure += [layer, activation, layer.compute_dtype]
         if type(layer) is keras.layers.Dense:
@@ -46,7 +49,8 @@ def weights_of(model: Any) -> Weights | None:
                 return None
             for weight in (layer.kernel, layer.bias):
                 if weight is not None:
-                    array = np.array(weight.numpy())  # a copy: it may be the model's own memory
+                    own = keras.ops.convert_to_numpy(weight)  # maybe the model's own memory
+                    array = np.array(own)
                     arrays.append(array.T)
                     structure += [array.shape, array.dtype]
                 else:

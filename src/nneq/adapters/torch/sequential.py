@@ -69,7 +69,10 @@ _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
 
 def _layers(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, layer in model.named_children():
+    children: dict[str, nn.Module | None] = vars(model)["_modules"]
+    for name, layer in children.items():  # named_children() gives a shared layer only once
+        if layer is None:
+            continue
         path = f"{prefix}{name}"
         if type(layer) is nn.Sequential:
             yield from _layers(layer, f"{path}.")
