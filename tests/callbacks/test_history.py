@@ -51,6 +51,11 @@ def test_animate(tmp_path):
 
     with Image.open(tmp_path / "run.gif") as picture:
         assert picture.n_frames == 4
+    page = (tmp_path / "run.html").read_text(encoding="utf-8")
+
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "fa fa-" not in page
+    assert "&#9654;" in page
     assert (tmp_path / "run.html").read_text().count("frames[") >= 4
 
 

@@ -15,7 +15,7 @@ from nneq.plotting import CLASS_COLORS, LINE_COLOR
 pytest.importorskip("matplotlib", reason="pictures are the extra 'plot'")
 
 COUNT = 40
-LEFT, RIGHT, BOTTOM, TOP = 70, 480, 54, 414  # the axes in pixels, from below
+LEFT, RIGHT, BOTTOM, TOP = 70, 480, 68, 414  # the axes in pixels, from below
 
 
 def _pixels(png):
@@ -54,6 +54,18 @@ def test_areas_and_curve_are_where_they_belong():
     assert _at(pixels, 0.75, 0.25) == _color(CLASS_COLORS[1])
     assert _at(pixels, 0.75, 0.85) == _color(CLASS_COLORS[0])
     assert _at(pixels, 0.35, 0.70) == _color(LINE_COLOR)
+
+
+def test_the_legend_names_the_classes():
+    """Patches in the colours of the classes stand below the axes, whatever the names hold."""
+    low, high = (0.0, 0.0), (1.0, 1.0)
+    names = ["z_1", "_a name of a class that is much too long $x^{$"]
+    plain = _pixels(LivePicture(low, high, ("x_1", "x_2")).png([]))[:, :30].reshape(-1, 3)
+    shown = _pixels(LivePicture(low, high, ("x_1", "x_2"), names).png([]))[:, :30].reshape(-1, 3)
+
+    for color in CLASS_COLORS[:2]:
+        assert (shown == _color(color)).all(axis=1).sum() > 20
+        assert not (plain == _color(color)).all(axis=1).any()
 
 
 def test_a_picture_keeps_nothing_of_the_one_before():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ _COLUMNS = (
     ("boundary_components", "components"),
     ("boundary_roots", "solutions"),
 )
+# of Matplotlib's player, whose icons come from a web font
+_SIGNS = {
+    "fa-minus": "&minus;", "fa-plus": "+", "fa-fast-backward": "|&lt;&lt;",
+    "fa-step-backward": "&lt;|", "fa-play fa-flip-horizontal": "&#9664;", "fa-pause": "||",
+    "fa-play": "&#9654;", "fa-step-forward": "|&gt;", "fa-fast-forward": "&gt;&gt;|",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,12 @@ class BoundaryHistory:
     """
 
     records: tuple[Mapping[str, Any], ...]
+
+    def __repr__(self) -> str:
+        if not self.records:
+            return "<BoundaryHistory: no records>"
+        first, last = (int(self.records[k]["epoch"]) for k in (0, -1))
+        return f"<BoundaryHistory: {len(self.records)} records, epochs {first} to {last}>"
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], run: int = -1) -> BoundaryHistory:
@@ -218,11 +231,19 @@ class BoundaryHistory:
             if ending == ".gif":
                 movie.save(os.fspath(path), writer=PillowWriter(fps=speed))
             else:
-                Path(path).write_text(movie.to_jshtml(fps=speed), encoding="utf-8")
+                Path(path).write_text(_offline(movie.to_jshtml(fps=speed)), encoding="utf-8")
         except OSError as error:
             msg = f"cannot write {str(path)!r}: {error.strerror or error}"
             raise NneqError(msg) from None
         return movie
+
+
+def _offline(page: str) -> str:
+    """Return Matplotlib's page with signs in place of the icons that it would load."""
+    page = re.sub(r"<link[^>]*font-awesome[^>]*>", "", page)
+    for icon, sign in _SIGNS.items():
+        page = page.replace(f'<i class="fa {icon}"></i>', sign)
+    return page
 
 
 def _draw(ax: Any, record: Mapping[str, Any], **look: Any) -> list[Any]:

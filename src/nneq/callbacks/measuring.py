@@ -66,6 +66,7 @@ class Measurer:
         self.components: tuple[Component, ...] | None = None
         self.outline: measures.Outline | None = None
         self.classes: Array | None = None
+        self.class_names: tuple[str, ...] = ()
         self.seen: tuple[Component, ...] = ()
         self._values: Array | None = None
         self._trusted = True
@@ -234,8 +235,12 @@ class Measurer:
         # the sign of g says it where there are two; two infinite outputs have g = 0
         scores = boundary.equations(cell_points(part, _SPREAD if level or count == 2 else 1))
         finite = np.isfinite(scores).all() and np.isfinite(grid).all()
+        self.class_names = tuple(boundary.frame.outputs)
         if level:
             classes, count = (inner < 0).astype(int), 2
+            self.class_names = tuple(
+                f"{boundary.first} {sign} {boundary.second:g}" for sign in (">=", "<")
+            )
         elif count == 2:
             first = boundary.frame.output(boundary.first)
             classes = np.where(inner > 0, first, np.where(inner < 0, 1 - first, 0))

@@ -14,7 +14,14 @@ __all__ = ["LivePicture"]
 
 Array = np.ndarray[Any, Any]
 
-_SIZE, _AXES = (5.0, 4.5), (0.14, 0.12, 0.82, 0.80)  # inches; share of the figure
+_SIZE, _AXES = (5.0, 4.5), (0.14, 0.15, 0.82, 0.77)  # inches; share of the figure
+_LONGEST = 16
+
+
+def _short(name: str) -> str:
+    """Return a name that fits into a legend, with nothing that Matplotlib would typeset."""
+    text = name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..."
+    return text.replace("$", r"\$").removeprefix("_")
 
 
 class LivePicture:
@@ -27,12 +34,19 @@ class LivePicture:
         low: lower corner of the box, in input units.
         high: its upper corner.
         names: the two inputs.
+        classes: what the class numbers mean; the first eight are named beside their colours.
 
     Raises:
         MissingDependencyError: Matplotlib is not installed.
     """
 
-    def __init__(self, low: Sequence[float], high: Sequence[float], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        low: Sequence[float],
+        high: Sequence[float],
+        names: Sequence[str],
+        classes: Sequence[str] = (),
+    ) -> None:
         """Draw the frame."""
         figure = new_figure(_SIZE, layout=None)
         from matplotlib.collections import LineCollection
@@ -45,6 +59,15 @@ class LivePicture:
         ax.set_ylim(low[1], high[1])
         label(ax, names)
         self._title = ax.set_title("", parse_math=False, animated=True)
+        if classes:
+            from matplotlib.patches import Patch
+
+            shown = [_short(name) for name in classes[: len(CLASS_COLORS)]]
+            figure.legend(
+                [Patch(color=color) for color in CLASS_COLORS[: len(shown)]], shown,
+                loc="lower right", ncols=4, fontsize="x-small", frameon=False,
+                bbox_to_anchor=(1.0, 0.0), borderaxespad=0.1, handlelength=1.0, columnspacing=1.0,
+            )  # fmt: skip
         self._canvas = figure.canvas
         self._canvas.draw()
         self._frame = self._canvas.copy_from_bbox(figure.bbox)

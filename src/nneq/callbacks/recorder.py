@@ -295,7 +295,7 @@ class BoundaryRecorder:
         if self._live is None:
             from nneq.callbacks.pictures import LivePicture
 
-            self._live = LivePicture(part.box.low, part.box.high, part.names)
+            self._live = LivePicture(part.box.low, part.box.high, part.names, measurer.class_names)
         lines = [(c.points, c.closed) for c in measurer.seen]
         self.picture = self._live.png(lines, measurer.classes, title)
 

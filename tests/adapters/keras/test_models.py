@@ -510,3 +510,14 @@ def test_file_round_trip(tmp_path: Path, suffix: str) -> None:
 
     assert_same_function(imported, [x])
     np.testing.assert_array_equal(import_model(model).network(x), imported.network(x))
+
+
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    """Every weight with NaN is named; nothing like nan*x_1 is written."""
+    model = keras.Sequential([keras.Input((2,)), L.Dense(3, name="first"), L.Dense(2)])
+    kernel = np.ones((2, 3), dtype="float32")
+    kernel[0, 1] = np.nan
+    model.layers[0].kernel.assign(kernel)
+
+    with pytest.raises(NneqError, match=r"first/kernel.* holds NaN or infinity"):
+        nneq.to_equations(model)

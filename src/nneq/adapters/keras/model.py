@@ -75,6 +75,7 @@ def import_model(
     if not isinstance(model, keras.layers.Layer):
         msg = f"expected a keras.Model, a layer or the path of a model, got {type(model).__name__}"
         raise NneqError(msg)
+    _check_finite(model)
     structure = _input_structure(model, example_inputs)
     builder = Builder()
     walk = Walk(builder)
@@ -99,6 +100,19 @@ def import_model(
         raise UnsupportedError(problems_message(headline, walk.problems, _REMEDY))
     network = _finish(walk, model, outputs, all(batched), label, output_names)
     return Imported(network, _reference(model, structure), batches=all(batched))
+
+
+def _check_finite(model: Any) -> None:
+    """Raise when a weight is NaN or infinite."""
+    problems = []
+    for weight in model.weights:
+        values = np.asarray(keras.ops.convert_to_numpy(weight.value))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            problems.append(f"weight {weight.path!r} holds NaN or infinity")
+    if problems:
+        headline = f"the weights of {model.name!r} are no numbers"
+        remedy = "load the weights of a training run that converged"
+        raise NneqError(problems_message(headline, problems[:20], remedy))
 
 
 def _outputs(walk: Walk, model: Any, given: Any) -> list[tuple[Value, str]]:
