@@ -1,6 +1,6 @@
 """Linear regions and exact boundaries beside regioncam (Rust, float32), in one process.
 
-CPU seconds, one thread, best of three.  ``pip install regioncam numba`` first.
+CPU seconds, one thread, best of three.  ``pip install regioncam`` first.
 """
 
 from __future__ import annotations

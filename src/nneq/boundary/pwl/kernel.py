@@ -1,12 +1,12 @@
-r"""Depth-first polygon splitting on a dense chain, compiled with numba where it is installed.
+r"""Depth-first polygon splitting on a dense chain, compiled with numba.
 
 A frame of the stack is a polygon inside one region of the layers before, the rows of the present
 layer that still cross it, and the forms of the next layer so far.  Splitting by one row changes the
 next layer by a rank-1 term only; a row is looked at again only while it crosses.  The error bound
 of the next layer is computed once for each parent region and holds for all of its children.
 
-The kernel stops whenever its output buffers are full and goes on when called again, so that the
-caller can look at the clock.
+The kernel stops after some thousand regions and goes on when called again, so that the caller can
+look at the clock.
 """
 
 from __future__ import annotations
