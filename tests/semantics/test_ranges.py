@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
+
 import flint
 import numpy as np
 import pytest
@@ -197,3 +200,25 @@ def test_images_of_balls_contain_arb(name):
                     z = flint.arb(centre[k]) + share * flint.arb(radius[k])
                     value = activation(name, rule.defaults, z)
                     assert_contains(ball.lower[k], ball.upper[k], value, f"{name} at {z}")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_ends_of_a_hard_sigmoid_that_are_no_floats(seed):
+    """Values and slopes hold in rational arithmetic some floats around ``-beta / alpha``."""
+    rng = np.random.default_rng(seed)
+    alpha, beta = float(rng.uniform(0.05, 3)), float(rng.uniform(-1, 1.5))
+    params = {"alpha": alpha, "beta": beta}
+
+    def exact(z):
+        return min(max(Fraction(alpha) * Fraction(z) + Fraction(beta), Fraction(0)), Fraction(1))
+
+    for place in (-beta / alpha, (1 - beta) / alpha):
+        near = [place + k * np.spacing(abs(place)) for k in range(-4, 5)]
+        for low, high in itertools.combinations(near, 2):
+            ends = np.array(low), np.array(high)
+            bottom, top = ranges.value("hard_sigmoid", params, *ends)
+            least, most = ranges.slope("hard_sigmoid", params, *ends)
+            rise = (exact(high) - exact(low)) / (Fraction(high) - Fraction(low))
+
+            assert Fraction(float(bottom)) <= exact(low) <= exact(high) <= Fraction(float(top))
+            assert Fraction(float(least)) <= rise <= Fraction(float(most))

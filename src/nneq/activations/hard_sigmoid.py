@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from nneq.activations.rule import Piece, Rule, register
@@ -9,12 +11,19 @@ from nneq.activations.rule import Piece, Rule, register
 __all__ = ["RULE"]
 
 
+def _blur(place, alpha, wanted):
+    """Return how far the quotient may be from ``wanted / alpha``; 0 where it is exact."""
+    exact = Fraction(place) * Fraction(alpha) == wanted
+    return 0.0 if exact else 4 * float(np.spacing(abs(place)))
+
+
 def _pieces(p):
     """Return the three pieces (``alpha > 0``)."""
     alpha, beta = float(p["alpha"]), float(p["beta"])
+    left, right = -beta / alpha, (1 - beta) / alpha
     return (
-        Piece(-beta / alpha, 0.0, 0.0),
-        Piece((1 - beta) / alpha, alpha, beta),
+        Piece(left, 0.0, 0.0, _blur(left, alpha, -beta)),
+        Piece(right, alpha, beta, _blur(right, alpha, 1 - Fraction(beta))),
         Piece(np.inf, 0.0, 1.0),
     )
 

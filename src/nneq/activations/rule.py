@@ -54,11 +54,15 @@ class Elementary(Protocol):
 
 @dataclass(frozen=True)
 class Piece:
-    """``slope * z + intercept`` for ``z <= upper`` (and above the piece before)."""
+    """``slope * z + intercept`` for ``z <= upper`` (and above the piece before).
+
+    ``blur`` bounds how far ``upper`` is from the true end, where that is no float64.
+    """
 
     upper: float
     slope: float
     intercept: float
+    blur: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,10 @@ def _ends(node: Elementwise) -> tuple[Array, Array] | None:
     """Return the ends of the pieces, each ``(S, pieces)`` or ``(1, pieces)``."""
     declared = RULES[node.rule]
     if declared.kind == "piecewise-linear" and declared.pieces is not None:
-        uppers = [piece.upper for piece in declared.pieces(node.params)]
+        pieces = declared.pieces(node.params)
+        uppers, blurs = [piece.upper for piece in pieces], [piece.blur for piece in pieces]
     elif node.rule in _EXTENDED and not ranges.is_smooth(node.rule, node.params):
-        uppers = [part.upper for part in declared.parts]
+        uppers, blurs = [part.upper for part in declared.parts], [0.0] * len(declared.parts)
     else:
         return None
     flat = [
@@ -86,8 +87,9 @@ def _ends(node: Elementwise) -> tuple[Array, Array] | None:
         for upper in uppers
     ]
     right = np.stack(np.broadcast_arrays(*flat), axis=-1).astype(np.float64)
-    left = np.concatenate([np.full((len(right), 1), -np.inf), right[:, :-1]], axis=-1)
-    return left, right
+    blur = np.array(blurs)
+    left = np.concatenate([np.full((len(right), 1), -np.inf), (right - blur)[:, :-1]], axis=-1)
+    return left, right + blur
 
 
 def fork(pieces: Array, weight: Array, most: int) -> tuple[Array, Array, Array]:

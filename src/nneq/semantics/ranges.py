@@ -364,11 +364,10 @@ def _linear_ends(declared: Rule, params: Params, low: Array, high: Array, order:
     left: Any = -np.inf
     point = low == high
     for piece in declared.pieces(params):
-        meets = np.where(
-            point, (low <= piece.upper) & (high >= left), (low < piece.upper) & (high > left)
-        )
+        right = piece.upper + piece.blur
+        meets = np.where(point, (low <= right) & (high >= left), (low < right) & (high > left))
         if order == 0:
-            for end in (np.clip(low, left, piece.upper), np.clip(high, left, piece.upper)):
+            for end in (np.clip(low, left, right), np.clip(high, left, right)):
                 reached, error = _line(piece.slope, piece.intercept, end)
                 bottom = np.where(meets, np.minimum(bottom, reached - error), bottom)
                 top = np.where(meets, np.maximum(top, reached + error), top)
@@ -376,10 +375,10 @@ def _linear_ends(declared: Rule, params: Params, low: Array, high: Array, order:
             bottom = np.where(meets, np.minimum(bottom, piece.slope), bottom)
             top = np.where(meets, np.maximum(top, piece.slope), top)
         else:
-            corner = (low < piece.upper) & (high > piece.upper)
+            corner = (low < right) & (high > piece.upper - piece.blur)
             bottom = np.where(corner, -np.inf, np.minimum(bottom, 0.0))
             top = np.where(corner, np.inf, np.maximum(top, 0.0))
-        left = piece.upper
+        left = piece.upper - piece.blur
     return bottom, top
 
 
