@@ -316,6 +316,8 @@ def test_monitored_false_holds_the_budget_and_says_what_that_means():
     assert not math.isnan(first["boundary_shift"])
     assert math.isnan(second["boundary_shift"])
     assert second["boundary_seconds"] == 0.0
+    assert first["boundary_share"] >= 0
+    assert second["boundary_share"] > 0
 
 
 def test_cheap_monitored_numbers_are_not_warned_about():

@@ -38,7 +38,7 @@ def keys_of(settings: Settings) -> tuple[str, ...]:
         keys += [_margin_key(q) for q in _QUANTILES]
     if settings.regions:
         keys.append("boundary_regions")
-    keys += ["boundary_complete", "boundary_seconds"]
+    keys += ["boundary_complete", "boundary_seconds", "boundary_share"]
     return tuple(keys)
 
 

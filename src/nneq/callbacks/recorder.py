@@ -186,6 +186,7 @@ class BoundaryRecorder:
         self._purse.end()
         found = {key: self._values.get(key, math.nan) for key in self.keys}
         found.update(dict.fromkeys(_MOVEMENTS, math.nan), boundary_complete=0, boundary_seconds=0)
+        found["boundary_share"] = self._purse.share
         due = self._purse.due(epoch, curve=self.settings.box is not None)
         if due is not None:
             try:
@@ -258,6 +259,7 @@ class BoundaryRecorder:
         )
         record["followed"] = not traced  # the name in files since curves were followed
         values["boundary_complete"] = float(complete)
+        values["boundary_share"] = self._purse.share
         regular = self._purse.regular(epoch)
         if regular:
             record.update(self._describe(boundary, epoch, traced=traced))
