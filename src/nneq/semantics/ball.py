@@ -213,7 +213,7 @@ def linear(
         unit: the unit roundoff of the statement: ``UNIT``, or ``UNIT32`` for a map executed in
             float32 in any order of summation.
         zeros: find the entries that are exactly 0 (zero rows, zero arguments), whose radius is
-            then 0; one more product.
+            then 0; one more product where there may be some.
 
     Guarantee: certified.
     """
@@ -225,7 +225,8 @@ def linear(
         size = np.abs(mid)
         out = stage.apply_abs(rad + gamma(fan + 2, unit) * size)
         rad_out = out * (1.0 + 2 * gamma(fan + 8)) + TINY
-        if zeros:
+        if zeros and not out.all():
+            # a sum that is 0 in float64 may have underflowed
             live = stage.apply_abs(((size + rad) != 0).astype(np.float64)) != 0
             rad_out = np.where(live, rad_out, 0.0)
         mid, rad = stage.apply(mid), rad_out

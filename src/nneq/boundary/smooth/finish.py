@@ -25,7 +25,7 @@ __all__ = ["Exact", "Stretch", "arb_network", "newton"]
 
 Array = np.ndarray[Any, Any]
 
-_BITS = 128
+_BITS = 80
 _FINE = 400
 
 

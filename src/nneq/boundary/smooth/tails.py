@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 _OCTAVES = 120
 _ROWS = 256
-_AT_ONCE = 10
+_AT_ONCE = 8
 _CORE = 1.0
 _PER_OCTAVE = 3
 _FAR = 63.0
