@@ -157,18 +157,19 @@ class preserved_nodes:  # noqa: N801  # used like a function in a with statement
     def __init__(self, model: Any) -> None:
         self._operations: list[Any] = []
         if isinstance(model, keras.layers.Layer):
-            found = [model, *model._flatten_layers(include_self=False)]  # noqa: SLF001
+            # Keras has no public way to nested layers and the nodes that a call adds.
+            found = [model, *model._flatten_layers(include_self=False)]  # noqa: SLF001  # see above
             for layer in found:
                 self._operations.append(layer)
                 self._operations += getattr(layer, "operations", [])
 
     def __enter__(self) -> None:
         self._lengths = [
-            (len(op._inbound_nodes), len(op._outbound_nodes))  # noqa: SLF001
+            (len(op._inbound_nodes), len(op._outbound_nodes))  # noqa: SLF001  # as in __init__
             for op in self._operations
         ]
 
     def __exit__(self, *_: object) -> None:
         for op, (inbound, outbound) in zip(self._operations, self._lengths, strict=True):
-            del op._inbound_nodes[inbound:]  # noqa: SLF001
-            del op._outbound_nodes[outbound:]  # noqa: SLF001
+            del op._inbound_nodes[inbound:]  # noqa: SLF001  # as in __init__
+            del op._outbound_nodes[outbound:]  # noqa: SLF001  # as in __init__

@@ -304,7 +304,8 @@ def _torch_crops(
     if crops is not None:
         left, right = crops((1, size, 1), (kernel, 1, 1), stride, padding, extra, gap)[0]
         return int(left), int(right)
-    # Keras before 3.15 hands torch a symmetric padding and an output padding behind.
+    # Keras before 3.15 hands torch a symmetric padding and an output padding behind; how, only its
+    # own private function says.
     convert = backend_utils._convert_conv_transpose_padding_args_from_keras_to_torch  # noqa: SLF001
     pad, more = convert(kernel, stride, gap, padding, extra)
     return int(pad), int(pad - min(more, max(0, stride - 1)))

@@ -250,7 +250,7 @@ def _search(walk: Walk, op: Any, x: Any, bins: Any) -> Value:
     edges = walk.array(bins).astype(np.float64)
     value = walk.value(x)
     if value.array is not None:
-        side = "right" if right else "left"
+        side = "right" if right else "left"  # NumPy's stubs want it as a literal
         return b.constant(np.searchsorted(edges, value.array, side))  # type: ignore[call-overload]
     wide = b.broadcast_to(b.reshape(value, (*value.shape, 1)), (*value.shape, edges.size))
     above = b.compare(wide, ">=" if right else ">", b.constant(edges))

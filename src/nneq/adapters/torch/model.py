@@ -75,6 +75,7 @@ def private_copy(model: nn.Module) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
+        # The public iterators leave out shared tensors and those registered twice.
         held = [*module.__dict__.values()]
         tensors = [t for t in held if isinstance(t, torch.Tensor)]
         tensors += [t for t in module._parameters.values() if t is not None]  # noqa: SLF001
@@ -127,6 +128,7 @@ def _cloned(tensor: torch.Tensor) -> torch.Tensor:
 
 def _plain(module: nn.Module) -> None:
     """Take off what the function does not need: compilation, recorders, backward hooks."""
+    # PyTorch has no public way to take hooks off without their handles, or to exchange a child.
     module.__dict__["_compiled_call_impl"] = None
     module._backward_hooks.clear()  # noqa: SLF001  # the copy's own
     module._backward_pre_hooks.clear()  # noqa: SLF001

@@ -281,6 +281,7 @@ def _mirrored(b: Builder, x: Value, pairs: Sequence[tuple[int, int]], mode: str)
             continue
         low, high = max(0, -before), size - max(0, -after)
         grown: Any = (max(0, before), max(0, after))
+        # NumPy's stubs want the mode as a literal; it comes from a table here.
         index = np.pad(np.arange(low, high), grown, mode=numpy_mode)  # type: ignore[call-overload]
         x = b.gather(x, index, axis)
     return x

@@ -46,6 +46,7 @@ def _pads(
     if padding == "same":
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
+    # What is no string and no number is a sequence; the schema says so, not the types.
     sizes = [padding] if isinstance(padding, int) else list(padding)  # type: ignore[call-overload]
     sizes = sizes * len(kernel) if len(sizes) == 1 else sizes
     return [(int(size), int(size)) for size in sizes]
