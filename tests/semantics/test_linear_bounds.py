@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import flint
 import numpy as np
@@ -16,9 +17,10 @@ from nneq.ir.float64 import evaluate
 from nneq.ir.linear_map import Dense
 from nneq.ir.network import Affine, Elementwise, Input, Network, Port, Term
 from nneq.semantics.arb import ArbNetwork, activation, lift
+from nneq.semantics.curvature import shape_of
 from nneq.semantics.domain import Domain
 from nneq.semantics.linear_bounds import LinearBounds
-from nneq.semantics.relaxation import hull, lines
+from nneq.semantics.relaxation import _offset, hull, lines
 
 _BITS = 200
 
@@ -307,3 +309,30 @@ def test_convolutions_and_residual_sums():
     points = [c + random.uniform(-0.05, 0.05, (3, 36)) for c in center]
 
     assert assert_holds(network, Domain.box(center - 0.05, center + 0.05), points) >= 24
+
+
+# In each a float lies between (1 - beta) / alpha and what float64 makes of it.
+@pytest.mark.parametrize(
+    ("alpha", "beta"),
+    [
+        (0.33093100529232766, -0.0007356324565029881),
+        (0.09413431031413223, -0.15460306575850702),
+        (1.733805500517119, -0.440714818128077),
+        (2.554776613212259, -0.11304300761351216),
+    ],
+)
+def test_offsets_hold_around_corners_that_are_no_floats(alpha, beta):
+    """Bounds of f - s z on a hard sigmoid, in rational arithmetic, some floats around a corner."""
+    shape = shape_of("hard_sigmoid", (("alpha", alpha), ("beta", beta)))
+
+    def exact(z):
+        return min(max(Fraction(alpha) * Fraction(z) + Fraction(beta), Fraction(0)), Fraction(1))
+
+    for place in (-beta / alpha, (1 - beta) / alpha):
+        near = place + np.arange(-3, 4) * np.spacing(abs(place))
+        for sign, slope in itertools.product((1.0, -1.0), (0.0, alpha)):
+            bound = _offset(shape, sign, np.full(near.shape, slope), near, near)
+            for z, most in zip(near.tolist(), bound.tolist(), strict=True):
+                value = int(sign) * (exact(z) - Fraction(slope) * Fraction(z))
+
+                assert value <= Fraction(most)

@@ -148,7 +148,8 @@ def _offset_pieces(shape: Shape, sign: float, slope: Array, low: Array, high: Ar
     best = np.full(low.shape, -np.inf)
     start = -np.inf
     for piece in shape.pieces:
-        a, b = np.maximum(low, start), np.minimum(high, piece.upper)
+        # where the true corner is no float, both lines count on the floats around it
+        a, b = np.maximum(low, start), np.minimum(high, piece.upper + piece.blur)
         for end in (a, b):
             middle = piece.slope * end + piece.intercept - slope * end
             size = np.abs(piece.slope * end) + abs(piece.intercept) + np.abs(slope * end)
@@ -156,7 +157,7 @@ def _offset_pieces(shape: Shape, sign: float, slope: Array, low: Array, high: Ar
             if piece.slope == 0.0 and not slope.any():
                 bound = np.full(end.shape, sign * piece.intercept)
             best = np.where(a <= b, np.maximum(best, bound), best)
-        start = piece.upper
+        start = piece.upper - piece.blur
     bad = np.isnan(best) | np.isnan(low) | np.isnan(high)
     return np.where(bad, np.inf, best)
 
