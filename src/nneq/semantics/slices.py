@@ -376,8 +376,9 @@ class Slices:
         spare = np.all(digits == np.round(digits)) and np.all(np.abs(basis) <= 8)
         spare = spare and np.all(basis == np.round(basis))
         exact &= spare or bool(np.all(np.isin(np.frexp(basis)[0], (-0.5, 0.0, 0.5))))
-        whole = np.all(self.directions == np.round(self.directions)) and np.all(
-            np.abs(self.directions) < 2.0**40
+        whole = all(
+            np.all(part == np.round(part)) and np.all(np.abs(part) < bound)
+            for part, bound in ((self.directions, 2.0**40), (basis, 2.0**8))
         )
         if not (whole or exact.all()):
             return None
